@@ -1,0 +1,26 @@
+-- peek.lua: the sums of one product's gate at one moment, for audit and reconcile. Changes nothing, except that half
+-- a gate is removed, as by every script.
+--
+-- ARGV[1]  how many ids of overdue holds to name at most
+-- Reply: { } when not loaded, else
+--        { counter, v, holds, held units, facts beyond v, their sum, sold ids, k, { overdue request id… } }
+-- Cost: one pass over the hash, that is over the holds in flight.
+
+local gate = loaded()
+if not gate then return {} end
+
+local holds, held, facts, sum, overdue = 0, 0, 0, 0, {}
+local fields = redis.call('HGETALL', KEYS[2])
+for i = 1, #fields, 2 do
+  local kind, rest = string.sub(fields[i], 1, 2), string.sub(fields[i], 3)
+  if kind == 'h:' then
+    local quantity, deadline = string.match(fields[i + 1], '^(%d+):(%d+)$')
+    holds = holds + 1
+    held = held + tonumber(quantity)
+    if tonumber(deadline) <= now_ms and #overdue < tonumber(ARGV[1]) then overdue[#overdue + 1] = rest end
+  elseif kind == 'm:' then
+    facts = facts + 1
+    sum = sum + tonumber(fields[i + 1])
+  end
+end
+return { gate.counter, gate.v, holds, held, facts, sum, gate.sold, gate.k, overdue }
