@@ -1,1 +1,5 @@
-//! placeholder
+//! Wire types that both services share: bodies of the HTTP API, errors, limits. Only data: no I/O, no framework.
+
+pub mod limits;
+pub mod product;
+pub mod stock;
