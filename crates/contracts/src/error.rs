@@ -121,7 +121,9 @@ impl Locale {
         let mut best_quality = 0;
         for range in value.split(',') {
             let (tag, parameters) = range.split_once(';').unwrap_or((range, ""));
-            let Some(locale) = Locale::from_tag(tag.trim()) else { continue };
+            let Some(locale) = Locale::from_tag(tag.trim()) else {
+                continue;
+            };
             let quality = quality_per_mille(parameters.trim()).unwrap_or(0);
             if quality > best_quality {
                 best = locale;
@@ -162,7 +164,9 @@ fn quality_per_mille(parameters: &str) -> Option<u16> {
     }
     let quality: f32 = value.trim().parse().ok()?;
     // The comparison is false for NaN, so nothing but a number in range passes; the cast then cannot overflow.
-    (0.0..=1.0).contains(&quality).then_some((quality * 1000.0).round() as u16)
+    (0.0..=1.0)
+        .contains(&quality)
+        .then_some((quality * 1000.0).round() as u16)
 }
 
 /// The body of every answer that is not a success.
@@ -211,7 +215,11 @@ mod tests {
         words.dedup();
         assert_eq!(words.len(), ErrorCode::ALL.len());
         assert!(ErrorCode::ALL.is_sorted_by_key(|code| code.status()));
-        assert!(ErrorCode::ALL.iter().all(|code| (400..=503).contains(&code.status())));
+        assert!(
+            ErrorCode::ALL
+                .iter()
+                .all(|code| (400..=503).contains(&code.status()))
+        );
     }
 
     #[test]
@@ -219,13 +227,20 @@ mod tests {
         for &code in ErrorCode::ALL {
             let (en, ko) = (code.message(Locale::En), code.message(Locale::Ko));
             assert!(en.is_ascii() && en.ends_with('.'), "{code}: {en}");
-            assert!(ko.ends_with('.') && ko.chars().any(|c| ('가'..='힣').contains(&c)), "{code}: {ko}");
+            assert!(
+                ko.ends_with('.') && ko.chars().any(|c| ('가'..='힣').contains(&c)),
+                "{code}: {ko}"
+            );
         }
     }
 
     #[test]
     fn details_are_written_as_null_when_there_are_none() {
-        let body = ErrorBody { error: ErrorCode::NotFound, message: "m".into(), details: None };
+        let body = ErrorBody {
+            error: ErrorCode::NotFound,
+            message: "m".into(),
+            details: None,
+        };
         let text = serde_json::to_string(&body).unwrap();
         assert_eq!(text, r#"{"error":"NOT_FOUND","message":"m","details":null}"#);
         assert_eq!(serde_json::from_str::<ErrorBody>(&text).unwrap(), body);

@@ -1,5 +1,6 @@
 //! Wire types that both services share: bodies of the HTTP API, errors, limits. Only data: no I/O, no framework.
 
+pub mod error;
 pub mod limits;
 pub mod product;
 pub mod stock;
