@@ -1,1 +1,22 @@
-//! placeholder
+//! Everything that starts hotstock or drives it: private servers, services, the load tool, the audit of the books.
+//!
+//! `cargo dev` (the binary `dev` of this crate), the integration tests and the benches all use this one library, so
+//! that what is tested and measured is started the same way as what a newcomer runs.
+//!
+//! - [`servers`]: private Postgres and Redis
+//! - [`service`]: product-service and order-service as processes
+//! - [`wait`]: waiting for something instead of sleeping
+//! - [`ports`]: free ports
+
+pub mod ports;
+pub mod servers;
+pub mod service;
+mod supervise;
+pub mod wait;
+
+pub use rustix::process::Signal;
+pub use servers::{
+    Durability, Postgres, PostgresOptions, Redis, RedisOptions, Server, shared_postgres, shared_redis,
+};
+pub use service::{Service, ServiceOptions};
+pub use wait::wait_for;

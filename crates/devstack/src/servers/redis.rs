@@ -1,0 +1,146 @@
+//! A private Redis: nothing on disk, no memory limit.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use rustix::process::Signal;
+
+use super::home::Home;
+use super::programs::ServerKind;
+use super::server::{Ready, Server, start_on_free_port};
+use crate::supervise::Program;
+
+const DATABASES: u32 = 4096;
+const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How to start a Redis.
+#[derive(Clone, Debug, Default)]
+pub struct RedisOptions {
+    /// Folder for its log; `None`: a temporary one, removed at the end.
+    pub dir: Option<PathBuf>,
+    /// Further arguments of `redis-server`, such as `["--maxmemory", "10mb"]`.
+    pub args: Vec<String>,
+}
+
+/// A private Redis server. What every server can do (pid, signal, kill, restart, stop) is in [`Server`].
+#[derive(Clone)]
+pub struct Redis {
+    server: Server,
+    data_dir: PathBuf,
+    next_database: Arc<AtomicU32>,
+}
+
+impl Redis {
+    /// Starts one; returns when it answers PING. Fails with the last lines of its log.
+    pub async fn start(options: RedisOptions) -> Result<Self> {
+        tokio::task::spawn_blocking(move || Self::start_blocking(&options)).await?
+    }
+
+    pub(super) fn start_blocking(options: &RedisOptions) -> Result<Self> {
+        let path = ServerKind::Redis.require()?.join("redis-server");
+        let home = Home::prepare(options.dir.as_deref(), "redis", None)?;
+        let server = start_on_free_port(None, |port| Ok(program(&path, &home, port, &options.args)))?;
+        Ok(Self {
+            server,
+            data_dir: home.path,
+            next_database: Arc::new(AtomicU32::new(1)),
+        })
+    }
+
+    /// `redis://127.0.0.1:PORT/0`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/0", self.port())
+    }
+
+    /// The url of an empty database that nobody else was given; one server has 4,095 of them.
+    ///
+    /// Product ids repeat between databases of Postgres, so tests that share a server must not share keys.
+    pub fn create_database(&self) -> Result<String> {
+        let index = self.next_database.fetch_add(1, Ordering::Relaxed);
+        if index >= DATABASES {
+            bail!("this Redis has no database left ({DATABASES} in all); start another one");
+        }
+        Ok(format!("redis://127.0.0.1:{}/{index}", self.port()))
+    }
+
+    /// Its working folder.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+}
+
+impl Deref for Redis {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+fn program(path: &Path, home: &Home, port: u16, extra: &[String]) -> (Program, Ready) {
+    let dir = home.path.to_string_lossy();
+    let port_text = port.to_string();
+    let databases = DATABASES.to_string();
+    let args = [
+        ["--port", &port_text],
+        ["--bind", "127.0.0.1"],
+        ["--dir", &dir],
+        ["--databases", &databases],
+        ["--save", ""],
+        ["--appendonly", "no"],
+    ];
+    let args = args
+        .iter()
+        .flatten()
+        .map(|arg| arg.into())
+        .chain(extra.iter().map(Into::into))
+        .collect();
+    let program = Program {
+        name: String::from("Redis"),
+        path: path.to_path_buf(),
+        args,
+        env: Vec::new(),
+        env_without: None,
+        current_dir: Some(home.path.clone()),
+        user: None,
+        log: home.path.join("redis.log"),
+        scratch: home.is_scratch.then(|| home.path.clone()),
+        end_signal: Signal::TERM,
+        end_grace: Duration::from_secs(2),
+    };
+    (program, Box::new(move |pid| ping(port, pid)))
+}
+
+/// PING, and that it is our process that answers: another one may have taken the port.
+fn ping(port: u16, pid: u32) -> Result<(), String> {
+    let info = ask(port, "PING\r\nINFO server\r\n").map_err(|error| error.to_string())?;
+    if info.contains(&format!("process_id:{pid}\r\n")) {
+        return Ok(());
+    }
+    Err(format!("answered {:?}", info.lines().next().unwrap_or_default()))
+}
+
+fn ask(port: u16, command: &str) -> std::io::Result<String> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = TcpStream::connect_timeout(&address, PROBE_TIMEOUT)?;
+    stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
+    stream.write_all(command.as_bytes())?;
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    while !answer.windows(11).any(|window| window == b"process_id:") || !answer.ends_with(b"\r\n") {
+        let length = stream.read(&mut buffer)?;
+        if length == 0 {
+            break;
+        }
+        answer.extend_from_slice(&buffer[..length]);
+    }
+    Ok(String::from_utf8_lossy(&answer).into_owned())
+}

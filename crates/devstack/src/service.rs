@@ -1,0 +1,199 @@
+//! A running service of this workspace: product-service or order-service, as its own process.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use rustix::process::Signal;
+
+use crate::ports;
+use crate::servers::{Server, start_on_free_port};
+use crate::supervise::Program;
+
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How to start a service. Its configuration goes through the environment, as in production.
+#[derive(Clone, Debug)]
+pub struct ServiceOptions {
+    name: String,
+    program: PathBuf,
+    log_dir: Option<PathBuf>,
+    preferred_port: Option<u16>,
+    env: Vec<(String, String)>,
+}
+
+impl ServiceOptions {
+    /// `program` is the path of the binary; it is started as `program serve`.
+    #[must_use]
+    pub fn new(name: &str, program: impl Into<PathBuf>) -> Self {
+        let mut options = Self {
+            name: name.to_owned(),
+            program: program.into(),
+            log_dir: None,
+            preferred_port: None,
+            env: Vec::new(),
+        };
+        options.set("HOTSTOCK__LOG__FORMAT", "human");
+        options.set("HOTSTOCK__LOG__FILTER", "info");
+        options
+    }
+
+    /// The service's Postgres database. It migrates it itself when it starts.
+    #[must_use]
+    pub fn database_url(self, url: &str) -> Self {
+        self.env("HOTSTOCK__DATABASE__URL", url)
+    }
+
+    /// The Redis in front of hot products (product-service only).
+    #[must_use]
+    pub fn redis_url(self, url: &str) -> Self {
+        self.env("HOTSTOCK__REDIS__URL", url)
+    }
+
+    /// Any setting, as `HOTSTOCK__SECTION__KEY`.
+    #[must_use]
+    pub fn env(mut self, key: &str, value: &str) -> Self {
+        self.set(key, value);
+        self
+    }
+
+    /// Folder for the log, kept at the end; otherwise a temporary one, removed at the end.
+    #[must_use]
+    pub fn log_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.log_dir = Some(dir.into());
+        self
+    }
+
+    /// The port of the public listener, if it is free.
+    #[must_use]
+    pub fn preferred_port(mut self, port: u16) -> Self {
+        self.preferred_port = Some(port);
+        self
+    }
+
+    fn set(&mut self, key: &str, value: &str) {
+        self.env.retain(|(existing, _)| existing != key);
+        self.env.push((key.to_owned(), value.to_owned()));
+    }
+}
+
+/// A running service. What every server can do (pid, log, signal, kill, terminate, restart) is in [`Server`].
+#[derive(Clone)]
+pub struct Service {
+    server: Server,
+    name: String,
+    admin_port: u16,
+}
+
+impl Service {
+    /// Starts it on free ports; returns when `/readyz` answers 200. Fails with the last status and log lines.
+    ///
+    /// Variables `HOTSTOCK__…` of our own environment are not passed on: a test means what it says.
+    pub async fn start(options: ServiceOptions) -> Result<Self> {
+        tokio::task::spawn_blocking(move || Self::start_blocking(&options)).await?
+    }
+
+    fn start_blocking(options: &ServiceOptions) -> Result<Self> {
+        let (dir, is_scratch) = match &options.log_dir {
+            Some(dir) => {
+                std::fs::create_dir_all(dir)?;
+                (dir.clone(), false)
+            }
+            None => (
+                tempfile::Builder::new()
+                    .prefix("hotstock-service-")
+                    .tempdir()?
+                    .keep(),
+                true,
+            ),
+        };
+        let admin_port = std::cell::Cell::new(0);
+        let server = start_on_free_port(options.preferred_port, |port| {
+            admin_port.set(ports::free_port()?);
+            let program = program(options, &dir, is_scratch, port, admin_port.get());
+            Ok((program, Box::new(move |_| is_ready(port))))
+        })?;
+        Ok(Self {
+            server,
+            name: options.name.clone(),
+            admin_port: admin_port.get(),
+        })
+    }
+
+    /// The name given at start.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Public listener, `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port())
+    }
+
+    /// Admin listener, `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn admin_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.admin_port)
+    }
+}
+
+impl Deref for Service {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+fn program(options: &ServiceOptions, dir: &Path, is_scratch: bool, port: u16, admin_port: u16) -> Program {
+    let mut env = options.env.clone();
+    env.push((
+        String::from("HOTSTOCK__SERVER__BIND"),
+        format!("127.0.0.1:{port}"),
+    ));
+    env.push((
+        String::from("HOTSTOCK__SERVER__ADMIN_BIND"),
+        format!("127.0.0.1:{admin_port}"),
+    ));
+    Program {
+        name: options.name.clone(),
+        path: options.program.clone(),
+        args: vec!["serve".into()],
+        env,
+        env_without: Some("HOTSTOCK__"),
+        current_dir: None,
+        user: None,
+        log: dir.join(format!("{}.log", options.name)),
+        scratch: is_scratch.then(|| dir.to_path_buf()),
+        end_signal: Signal::TERM,
+        end_grace: Duration::from_secs(15),
+    }
+}
+
+/// One `GET /readyz`. Written out, because this is asked before there is a runtime to ask with.
+fn is_ready(port: u16) -> Result<(), String> {
+    let ask = || -> std::io::Result<String> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut stream = TcpStream::connect_timeout(&address, PROBE_TIMEOUT)?;
+        stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
+        write!(
+            stream,
+            "GET /readyz HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
+        )?;
+        let mut answer = Vec::new();
+        stream.take(16 * 1024).read_to_end(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    };
+    let answer = ask().map_err(|error| format!("GET /readyz: {error}"))?;
+    if answer.starts_with("HTTP/1.1 200 ") {
+        return Ok(());
+    }
+    let status = answer.lines().next().unwrap_or("an empty answer");
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    Err(format!("GET /readyz: {status} {body}"))
+}
