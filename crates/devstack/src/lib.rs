@@ -5,13 +5,17 @@
 //!
 //! - [`servers`]: private Postgres and Redis
 //! - [`service`]: product-service and order-service as processes
+//! - [`test_stack`]: what an integration test starts with
+//! - [`books`]: the audit of a product's books
 //! - [`wait`]: waiting for something instead of sleeping
 //! - [`ports`]: free ports
 
+pub mod books;
 pub mod ports;
 pub mod servers;
 pub mod service;
 mod supervise;
+pub mod test_stack;
 pub mod wait;
 
 pub use rustix::process::Signal;
@@ -19,4 +23,5 @@ pub use servers::{
     Durability, Postgres, PostgresOptions, Redis, RedisOptions, Server, shared_postgres, shared_redis,
 };
 pub use service::{Service, ServiceOptions};
+pub use test_stack::TestStack;
 pub use wait::wait_for;

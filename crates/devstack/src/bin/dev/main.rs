@@ -1,1 +1,2 @@
+//! `cargo dev`: see the library.
 fn main() {}
