@@ -1,1 +1,11 @@
-//! placeholder
+//! What both services run on: natural batching, configuration, telemetry, the HTTP edge, the database pool, the two
+//! listeners and their shutdown. Knows no word of the domain: neither product nor order.
+//!
+//! In reading order:
+
+pub mod batch;
+pub mod config;
+pub mod database;
+pub mod http;
+pub mod serve;
+pub mod telemetry;

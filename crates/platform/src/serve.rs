@@ -1,0 +1,256 @@
+//! The two listeners of a service, and how it stops.
+//!
+//! The public listener has the service's API and health; the admin listener has the admin API, health and metrics.
+//! On SIGTERM or SIGINT readiness turns to draining, the public listener closes, requests in flight end within the
+//! grace, then the admin listener closes and [`run`] returns. What the service holds behind its handlers (queues,
+//! workers) is drained by the service afterwards.
+
+use crate::config::ServerConfig;
+use crate::http::health::Health;
+use crate::http::{self, edge};
+use crate::telemetry::Metrics;
+use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
+use actix_web::web::ServiceConfig;
+use actix_web::{App, HttpResponse, HttpServer, web};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+use tokio::net::TcpSocket;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Connections the kernel keeps until they are accepted. A sale opens thousands within a second; with the usual 128
+/// the rest would be dropped and come back a second later. (The kernel caps it at its own `somaxconn`.)
+const ACCEPT_BACKLOG: u32 = 4096;
+/// A client that does not finish its request head in this time is cut off.
+const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// Idle connections are kept longer than usual load balancers keep theirs, so that it is they who close.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+const ADMIN_WORKERS: usize = 1;
+
+/// Why the service could not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be bound: in use, not ours, or not permitted.
+    #[error("cannot listen on {address} (key `{key}`): {source}")]
+    Bind {
+        /// The key that holds the address.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A signal handler cannot be installed.
+    #[error("cannot listen for signals: {0}")]
+    Signal(io::Error),
+    /// A listener failed while serving.
+    #[error("the {listener} listener failed: {source}")]
+    Server {
+        /// `public` or `admin`.
+        listener: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+}
+
+/// The two bound sockets. Clients may connect from now on and are served once [`run`] is.
+#[derive(Debug)]
+pub struct Listeners {
+    public: (TcpListener, SocketAddr),
+    admin: (TcpListener, SocketAddr),
+}
+
+impl Listeners {
+    /// Binds `server.bind` and `server.admin_bind`.
+    ///
+    /// # Errors
+    /// [`ServeError::Bind`] naming key and address.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn bind(config: &ServerConfig) -> Result<Self, ServeError> {
+        let bind = |key, address| listen(address).map_err(|source| ServeError::Bind { key, address, source });
+        Ok(Listeners {
+            public: bind("server.bind", config.bind)?,
+            admin: bind("server.admin_bind", config.admin_bind)?,
+        })
+    }
+
+    /// The address of the public listener, its port resolved.
+    pub fn public(&self) -> SocketAddr {
+        self.public.1
+    }
+
+    /// The address of the admin listener, its port resolved.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin.1
+    }
+}
+
+/// A token that is cancelled by SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`ServeError::Signal`] when a handler cannot be installed.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn stop_on_signal() -> Result<CancellationToken, ServeError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signal)?;
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    tokio::spawn(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal = name, "stopping");
+        stopped.cancel();
+    });
+    Ok(stop)
+}
+
+/// Serves until `stop` is cancelled, then drains and returns. `public` and `admin` mount the routes of each listener;
+/// they are called once per worker thread. The error shape, the body limit, health and metrics are mounted here.
+///
+/// # Errors
+/// [`ServeError`] when a listener cannot be used or fails.
+pub async fn run<P, A>(
+    config: &ServerConfig,
+    listeners: Listeners,
+    health: Health,
+    metrics: Metrics,
+    public: P,
+    admin: A,
+    stop: CancellationToken,
+) -> Result<(), ServeError>
+where
+    P: Fn(&mut ServiceConfig) + Clone + Send + 'static,
+    A: Fn(&mut ServiceConfig) + Clone + Send + 'static,
+{
+    let (public_stop, admin_stop) = (CancellationToken::new(), CancellationToken::new());
+    let (public_address, admin_address) = (listeners.public(), listeners.admin());
+    let public_server = server(
+        config,
+        config.worker_count(),
+        listeners.public.0,
+        public_stop.clone(),
+        mount(health.clone(), public),
+    )
+    .map_err(|source| ServeError::Server {
+        listener: "public",
+        source,
+    })?;
+    let with_metrics = move |cfg: &mut ServiceConfig| {
+        let metrics = metrics.clone();
+        let scrape = move || {
+            let text = metrics.render();
+            async move {
+                HttpResponse::Ok()
+                    .content_type("text/plain; version=0.0.4; charset=utf-8")
+                    .body(text)
+            }
+        };
+        cfg.service(web::resource("/metrics").route(web::get().to(scrape)));
+        admin(cfg);
+    };
+    let admin_server = server(
+        config,
+        ADMIN_WORKERS,
+        listeners.admin.0,
+        admin_stop.clone(),
+        mount(health.clone(), with_metrics),
+    )
+    .map_err(|source| ServeError::Server {
+        listener: "admin",
+        source,
+    })?;
+    tracing::info!(public = %public_address, admin = %admin_address, "listening");
+
+    let public_ended = async {
+        let ended = public_server.await;
+        // Whether it drained or failed, nothing is left for the admin listener to report on.
+        admin_stop.cancel();
+        ended.map_err(|source| ServeError::Server {
+            listener: "public",
+            source,
+        })
+    };
+    let admin_ended = async {
+        let ended = admin_server.await;
+        public_stop.cancel();
+        ended.map_err(|source| ServeError::Server {
+            listener: "admin",
+            source,
+        })
+    };
+    let stopping = async {
+        stop.cancelled().await;
+        // Readiness first: a load balancer that asks meanwhile must not send more.
+        health.drain();
+        public_stop.cancel();
+    };
+    let serving = async { tokio::join!(public_ended, admin_ended) };
+    tokio::pin!(serving);
+    let (public_result, admin_result) = tokio::select! {
+        ended = &mut serving => ended,
+        () = stopping => serving.await,
+    };
+    tracing::info!("no longer listening");
+    public_result.and(admin_result)
+}
+
+fn mount<R>(health: Health, routes: R) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static
+where
+    R: Fn(&mut ServiceConfig) + Clone + Send + 'static,
+{
+    move |cfg| {
+        health.configure(cfg);
+        routes(cfg);
+    }
+}
+
+fn server<R>(
+    config: &ServerConfig,
+    workers: usize,
+    listener: TcpListener,
+    stop: CancellationToken,
+    routes: R,
+) -> io::Result<Server>
+where
+    R: Fn(&mut ServiceConfig) + Clone + Send + 'static,
+{
+    let body_limit = config.body_limit_bytes;
+    let server = HttpServer::new(move || {
+        App::new()
+            .wrap(from_fn(edge))
+            .configure(|cfg| http::configure(cfg, body_limit))
+            .configure(routes.clone())
+    });
+    let server = server
+        .workers(workers)
+        .keep_alive(KEEP_ALIVE)
+        .client_request_timeout(REQUEST_HEAD_TIMEOUT)
+        .tcp_nodelay(true)
+        .shutdown_timeout(config.shutdown_grace().as_millis().div_ceil(1_000) as u64)
+        .shutdown_signal(stop.cancelled_owned())
+        .listen(listener)?;
+    Ok(server.run())
+}
+
+/// A listening socket with a backlog of our own, which the standard library does not offer.
+fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    // A restarted service may take its port at once, while old connections still linger in the kernel.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let listener = socket.listen(ACCEPT_BACKLOG)?.into_std()?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}

@@ -1,0 +1,161 @@
+//! Logs and metrics of the process. Both are global: set up once at start, before anything else.
+
+use crate::config::{LogConfig, LogFormat};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use std::sync::OnceLock;
+use std::time::Duration;
+use tracing_subscriber::EnvFilter;
+
+/// Buckets of durations, in seconds: 100 µs to 5 s.
+pub const SECONDS_BUCKETS: [f64; 15] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+];
+
+/// Buckets of counts of things (batch sizes): powers of two.
+pub const SIZE_BUCKETS: [f64; 13] = [
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0,
+];
+
+/// How often the recorder moves raw samples into buckets. Without it they pile up until the next scrape.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Why logs or metrics could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `log.filter` is not a list of tracing directives.
+    #[error("key `log.filter` cannot be parsed: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// Somebody else installed a metrics recorder in this process.
+    #[error("the metrics recorder cannot be installed: {0}")]
+    Recorder(#[from] BuildError),
+}
+
+/// Sends logs to standard error in the configured format, those of the `log` crate and panics included. A second call
+/// in the same process changes nothing.
+///
+/// # Errors
+/// [`TelemetryError::Filter`] when the filter cannot be parsed.
+pub fn init(config: &LogConfig) -> Result<(), TelemetryError> {
+    let filter = EnvFilter::try_new(&config.filter)?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    let installed = match config.format {
+        LogFormat::Human => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    if installed.is_ok() {
+        // The default hook writes several plain lines, which a reader of JSON logs would lose.
+        std::panic::set_hook(Box::new(|panic| {
+            let location = panic.location().map(ToString::to_string);
+            let message = panic.payload_as_str().unwrap_or("panic without a text");
+            tracing::error!(location, message, "panic");
+        }));
+    }
+    Ok(())
+}
+
+/// The metrics of this process, to be rendered on a scrape. Cheap to clone.
+#[derive(Clone)]
+pub struct Metrics {
+    handle: PrometheusHandle,
+}
+
+impl Metrics {
+    /// All series in the Prometheus text format.
+    pub fn render(&self) -> String {
+        self.handle.render()
+    }
+}
+
+/// Installs the process-wide metrics recorder, with [`SECONDS_BUCKETS`] for names ending in `_seconds` and
+/// [`SIZE_BUCKETS`] for names ending in `_size`, and starts its upkeep on the current tokio runtime. A second call in
+/// the same process returns the same recorder.
+///
+/// # Errors
+/// [`TelemetryError::Recorder`] when another recorder is installed already.
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn install_metrics() -> Result<Metrics, TelemetryError> {
+    static INSTALLED: OnceLock<Metrics> = OnceLock::new();
+    if let Some(metrics) = INSTALLED.get() {
+        return Ok(metrics.clone());
+    }
+    let handle = builder()?.install_recorder()?;
+    let metrics = INSTALLED.get_or_init(|| Metrics { handle });
+    let upkeep = metrics.handle.clone();
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(UPKEEP_INTERVAL);
+        loop {
+            tick.tick().await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(metrics.clone())
+}
+
+fn builder() -> Result<PrometheusBuilder, BuildError> {
+    PrometheusBuilder::new()
+        // For any other name: without buckets the exporter would make a summary of it, which cannot be added up.
+        .set_buckets(&SECONDS_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &SIZE_BUCKETS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histograms_have_the_buckets_of_their_unit() {
+        let recorder = builder().unwrap().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            metrics::histogram!("decide_seconds").record(0.003);
+            metrics::histogram!("flush_size").record(3.0);
+            metrics::histogram!("other").record(3.0);
+        });
+        let text = recorder.handle().render();
+        for line in [
+            r#"decide_seconds_bucket{le="0.0001"} 0"#,
+            r#"decide_seconds_bucket{le="0.0025"} 0"#,
+            r#"decide_seconds_bucket{le="0.005"} 1"#,
+            r#"decide_seconds_bucket{le="5"} 1"#,
+            r#"flush_size_bucket{le="2"} 0"#,
+            r#"flush_size_bucket{le="4"} 1"#,
+            r#"flush_size_bucket{le="4096"} 1"#,
+            "# TYPE other histogram",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+        assert!(!text.contains("quantile"), "{text}");
+    }
+
+    #[test]
+    fn buckets_rise() {
+        assert!(SECONDS_BUCKETS.is_sorted() && SIZE_BUCKETS.is_sorted());
+        assert_eq!((SECONDS_BUCKETS[0], SECONDS_BUCKETS[14]), (0.000_1, 5.0));
+    }
+
+    #[tokio::test]
+    async fn installing_twice_gives_the_same_recorder() {
+        let first = install_metrics().unwrap();
+        metrics::counter!("installed_total").increment(2);
+        let second = install_metrics().unwrap();
+        assert!(
+            second.render().contains("installed_total 2"),
+            "{}",
+            second.render()
+        );
+        assert_eq!(first.render(), second.render());
+    }
+
+    #[test]
+    fn a_bad_filter_is_refused_by_name() {
+        let config = LogConfig {
+            format: LogFormat::Human,
+            filter: "a=b=c".into(),
+        };
+        assert!(init(&config).unwrap_err().to_string().contains("log.filter"));
+    }
+}
