@@ -1,0 +1,199 @@
+//! Natural batching: while one flush is in flight, what arrives gathers; the next flush takes all of it, up to a cap.
+//!
+//! No timers: an idle queue hands out a single item at once, and under load one round trip or one commit carries
+//! hundreds. The queue is bounded and refuses at once when full, so that waiting never piles up behind it. Whoever
+//! flushes owns what was queued: the submitter may go away (a client that hangs up), the work is done all the same.
+//!
+//! A flusher is a task with a plain loop:
+//!
+//! ```
+//! # async fn flush(_: Vec<u32>) {}
+//! # async fn example() {
+//! let (batcher, mut batches) = platform::batch::queue(1024);
+//! let flusher = tokio::spawn(async move {
+//!     while let Some(batch) = batches.next(256).await {
+//!         flush(batch).await;
+//!     }
+//! });
+//! batcher.submit(7).ok();
+//! drop(batcher); // the last one gone: the flusher ends after the last item
+//! flusher.await.ok();
+//! # }
+//! ```
+
+use tokio::sync::mpsc;
+
+/// A bounded queue of `capacity` items (at least 1): the side that submits, and the side that takes batches.
+#[must_use]
+pub fn queue<T>(capacity: usize) -> (Batcher<T>, Batches<T>) {
+    let (sender, receiver) = mpsc::channel(capacity.max(1));
+    (Batcher { queue: sender }, Batches { receiver })
+}
+
+/// The queue was full, or its flusher has ended. The item comes back.
+#[derive(Debug)]
+pub struct Refused<T>(pub T);
+
+/// The side that submits. Cheap to clone; the queue closes when the last clone is gone.
+pub struct Batcher<T> {
+    queue: mpsc::Sender<T>,
+}
+
+impl<T> Clone for Batcher<T> {
+    fn clone(&self) -> Self {
+        Self {
+            queue: self.queue.clone(),
+        }
+    }
+}
+
+impl<T> Batcher<T> {
+    /// Queues one item for the next flush, or refuses at once.
+    ///
+    /// # Errors
+    /// [`Refused`] with the item.
+    pub fn submit(&self, item: T) -> Result<(), Refused<T>> {
+        self.queue
+            .try_send(item)
+            .map_err(|refused| Refused(refused.into_inner()))
+    }
+
+    /// Items waiting at this moment.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.queue.max_capacity() - self.queue.capacity()
+    }
+}
+
+/// The side that takes batches: one flusher, one flush at a time.
+pub struct Batches<T> {
+    receiver: mpsc::Receiver<T>,
+}
+
+impl<T> Batches<T> {
+    /// Waits until something is queued and takes all of it, at most `max` items (at least 1), in order of arrival;
+    /// `None` once the queue is closed and empty. Dropping the future loses nothing.
+    pub async fn next(&mut self, max: usize) -> Option<Vec<T>> {
+        let mut batch = Vec::new();
+        let taken = self.receiver.recv_many(&mut batch, max.max(1)).await;
+        (taken > 0).then_some(batch)
+    }
+
+    /// Takes what is queued at this moment, at most `max` items, without waiting.
+    pub fn now(&mut self, max: usize) -> Vec<T> {
+        std::iter::from_fn(|| self.receiver.try_recv().ok())
+            .take(max)
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use tokio::sync::{Mutex, Semaphore};
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    /// A flusher that records its batches and waits for a permit before each.
+    #[expect(clippy::type_complexity, reason = "four handles of one test fixture")]
+    fn gated(
+        capacity: usize,
+        max: usize,
+    ) -> (
+        Batcher<u32>,
+        JoinHandle<()>,
+        Arc<Semaphore>,
+        Arc<Mutex<Vec<Vec<u32>>>>,
+    ) {
+        let permits = Arc::new(Semaphore::new(0));
+        let batches = Arc::new(Mutex::new(Vec::new()));
+        let (gate, seen) = (permits.clone(), batches.clone());
+        let (batcher, mut queued) = queue(capacity);
+        let flusher = tokio::spawn(async move {
+            while let Some(batch) = queued.next(max).await {
+                gate.acquire().await.expect("open").forget();
+                seen.lock().await.push(batch);
+            }
+        });
+        (batcher, flusher, permits, batches)
+    }
+
+    #[tokio::test]
+    async fn what_arrives_during_a_flush_leaves_with_the_next_one() {
+        let (batcher, flusher, permits, batches) = gated(100, 50);
+        batcher.submit(0).expect("room");
+        while batcher.depth() > 0 {
+            tokio::task::yield_now().await; // the first flush takes the lone item without waiting for company
+        }
+        for item in 1..=60 {
+            batcher.submit(item).expect("room");
+        }
+        permits.add_permits(3);
+        drop(batcher);
+        flusher.await.expect("no panic");
+        let batches = batches.lock().await;
+        assert_eq!(batches[0], vec![0]);
+        assert_eq!(batches[1], (1..=50).collect::<Vec<_>>());
+        assert_eq!(batches[2], (51..=60).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_at_once_and_gives_the_item_back() {
+        let (batcher, _flusher, _permits, _batches) = gated(2, 1);
+        let refused = loop {
+            match batcher.submit(7) {
+                Ok(()) => tokio::task::yield_now().await,
+                Err(refused) => break refused,
+            }
+        };
+        assert_eq!(refused.0, 7);
+        assert_eq!(batcher.depth(), 2);
+    }
+
+    #[tokio::test]
+    async fn the_flusher_ends_only_after_the_last_item() {
+        let (batcher, flusher, permits, batches) = gated(10, 3);
+        for item in 0..10 {
+            batcher.submit(item).expect("room");
+        }
+        drop(batcher);
+        let slow = tokio::spawn(async move {
+            for _ in 0..10 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                permits.add_permits(1);
+            }
+        });
+        flusher.await.expect("no panic");
+        slow.await.expect("no panic");
+        let all: Vec<u32> = batches.lock().await.iter().flatten().copied().collect();
+        assert_eq!(all, (0..10).collect::<Vec<_>>());
+    }
+
+    proptest! {
+        #[test]
+        fn every_item_is_flushed_once_in_order_in_batches_within_the_cap(items in 1_usize..300, max in 1_usize..40) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().expect("runtime");
+            runtime.block_on(async {
+                let (batcher, flusher, permits, batches) = gated(300, max);
+                permits.add_permits(300);
+                for item in 0..items {
+                    batcher.submit(u32::try_from(item).expect("small")).expect("room");
+                    if item % 7 == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                drop(batcher);
+                flusher.await.expect("no panic");
+                let batches = batches.lock().await;
+                prop_assert!(batches.iter().all(|batch| !batch.is_empty() && batch.len() <= max));
+                let all: Vec<usize> = batches.iter().flatten().map(|item| *item as usize).collect();
+                prop_assert_eq!(all, (0..items).collect::<Vec<_>>());
+                Ok(())
+            })?;
+        }
+    }
+}
