@@ -1,0 +1,2 @@
+CREATE TABLE half (id bigint);
+INSERT INTO nowhere VALUES (1);
