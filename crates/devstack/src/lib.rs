@@ -7,13 +7,20 @@
 //! - [`service`]: product-service and order-service as processes
 //! - [`test_stack`]: what an integration test starts with
 //! - [`books`]: the audit of a product's books
+//! - [`load`]: the load tool
+//! - [`catalogue`], [`http`]: products made through the API; the client that asks
+//! - [`stack_file`]: `.dev/env`, where the running stack is written down
 //! - [`wait`]: waiting for something instead of sleeping
 //! - [`ports`]: free ports
 
 pub mod books;
+pub mod catalogue;
+pub mod http;
+pub mod load;
 pub mod ports;
 pub mod servers;
 pub mod service;
+pub mod stack_file;
 mod supervise;
 pub mod test_stack;
 pub mod wait;

@@ -99,7 +99,9 @@ impl PackageManager {
             return Some(Self::Brew);
         }
         let is_root = rustix::process::geteuid().is_root();
-        has("apt-get").then_some(Self::Apt { sudo: !is_root })
+        has("apt-get").then(|| Self::Apt {
+            sudo: !is_root && has("sudo"),
+        })
     }
 }
 

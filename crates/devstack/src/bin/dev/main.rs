@@ -1,2 +1,81 @@
-//! `cargo dev`: see the library.
-fn main() {}
+//! `cargo dev`: starts hotstock on this machine, tests it, and sends it a stampede.
+
+mod flash_sale;
+mod lock;
+mod prepare;
+mod project;
+mod show;
+mod stack;
+mod test;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The stack could not be started, or something else went wrong.
+const FAILED: u8 = 1;
+/// The load tool (or the command line) could not run at all; 2 is kept for wrong books.
+const COULD_NOT_RUN: u8 = 3;
+
+/// Starts hotstock on this machine, tests it, and sends it a stampede. Needs nothing but Rust: what else is missing
+/// it names, and installs when told to.
+#[derive(Parser)]
+#[command(name = "cargo dev", bin_name = "cargo dev")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build and start everything: private Postgres and Redis, both services, two products; Ctrl-C stops it all
+    Up(up::UpArgs),
+    /// Run every test of the workspace, on private servers
+    Test(test::TestArgs),
+    /// Sell a limited edition to a stampede on the running stack, and audit the books
+    ///
+    /// Every buyer asks exactly once. Exit status: 0 the books are right, 2 they are wrong, 3 it could not be run.
+    FlashSale(flash_sale::FlashSaleArgs),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too.
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::from(COULD_NOT_RUN)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    let failure = if matches!(cli.command, Command::FlashSale(_)) {
+        COULD_NOT_RUN
+    } else {
+        FAILED
+    };
+    let result = run_to_end(cli.command);
+    result.unwrap_or_else(|error| {
+        show::progress(&format!("\nerror: {error:#}"));
+        ExitCode::from(failure)
+    })
+}
+
+fn run_to_end(command: Command) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(run(command));
+    // A server that is still being started (Ctrl-C) must not hold us up: it ends when we are gone.
+    runtime.shutdown_background();
+    result
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Up(args) => up::run(&args).await.map(|()| ExitCode::SUCCESS),
+        Command::Test(args) => test::run(&args).await,
+        Command::FlashSale(args) => flash_sale::run(&args).await,
+    }
+}

@@ -1,0 +1,214 @@
+//! The running stack: two stores and the instances of both services.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use devstack::{
+    Durability, Postgres, PostgresOptions, Redis, RedisOptions, Server, Service, ServiceOptions, ports,
+};
+use tokio::task::JoinSet;
+
+use crate::show::Step;
+
+const PRODUCT_PORT: u16 = 8081;
+const ORDER_PORT: u16 = 8080;
+
+/// Everything that runs.
+pub(crate) struct Stack {
+    pub(crate) postgres: Postgres,
+    pub(crate) redis: Option<Redis>,
+    pub(crate) products: Vec<Service>,
+    pub(crate) orders: Vec<Service>,
+    product_database_url: String,
+    order_database_url: String,
+}
+
+impl Stack {
+    /// Starts the stores, then the services, which migrate their databases themselves.
+    pub(crate) async fn start(
+        dev_dir: &Path,
+        binaries: &Path,
+        with_redis: bool,
+        instances: u16,
+    ) -> Result<Self> {
+        let step = Step::begin(if with_redis {
+            "starting Postgres and Redis"
+        } else {
+            "starting Postgres"
+        });
+        let (postgres, redis) = tokio::try_join!(start_postgres(dev_dir), start_redis(dev_dir, with_redis))?;
+        let product_database_url = postgres.create_database("product").await?;
+        let order_database_url = postgres.create_database("order").await?;
+        step.done();
+
+        let step = Step::begin("starting the services (they migrate their databases)");
+        let redis_url = match &redis {
+            Some(redis) => redis.url(),
+            // Nobody listens there: the way product-service runs when Redis is gone.
+            None => format!("redis://127.0.0.1:{}/0", ports::free_port()?),
+        };
+        let product = ServiceOptions::new("product-service", binaries.join("product-service"))
+            .database_url(&product_database_url)
+            .redis_url(&redis_url);
+        let order = ServiceOptions::new("order-service", binaries.join("order-service"))
+            .database_url(&order_database_url);
+        let (products, orders) = tokio::try_join!(
+            start_instances(dev_dir, product, "product-service", PRODUCT_PORT, instances),
+            start_instances(dev_dir, order, "order-service", ORDER_PORT, instances),
+        )?;
+        step.done();
+        Ok(Self {
+            postgres,
+            redis,
+            products,
+            orders,
+            product_database_url,
+            order_database_url,
+        })
+    }
+
+    /// What it is and where, for `.dev/env`.
+    pub(crate) fn entries(&self) -> Vec<(String, String)> {
+        let mut entries = Vec::new();
+        let mut put = |key: &str, value: String| entries.push((key.to_owned(), value));
+        for (name, services) in [("PRODUCT", &self.products), ("ORDER", &self.orders)] {
+            put(&format!("{name}_URL"), services[0].url());
+            put(&format!("{name}_ADMIN_URL"), services[0].admin_url());
+            put(
+                &format!("{name}_URLS"),
+                services.iter().map(Service::url).collect::<Vec<_>>().join(","),
+            );
+            put(&format!("PID_{name}_SERVICE"), services[0].pid().to_string());
+        }
+        put("PRODUCT_DATABASE_URL", self.product_database_url.clone());
+        put("ORDER_DATABASE_URL", self.order_database_url.clone());
+        put("PID_POSTGRES", self.postgres.pid().to_string());
+        if let Some(redis) = &self.redis {
+            put("REDIS_URL", redis.url());
+            put("PID_REDIS", redis.pid().to_string());
+        }
+        entries
+    }
+
+    /// The table for people: what, url, pid, data, log.
+    pub(crate) fn rows(&self) -> Vec<Vec<String>> {
+        let mut rows = vec![["what", "URL", "pid", "data", "log"].map(str::to_owned).to_vec()];
+        let mut put = |what: &str, url: String, server: &Server, data: String| {
+            let log = server.log_path().display().to_string();
+            rows.push(vec![what.to_owned(), url, server.pid().to_string(), data, log]);
+        };
+        for service in self.products.iter().chain(&self.orders) {
+            put(service.name(), service.url(), service, String::from("-"));
+            put("  admin", service.admin_url(), service, String::from("-"));
+        }
+        let data = self.postgres.data_dir().display().to_string();
+        put(
+            "Postgres, products",
+            self.product_database_url.clone(),
+            &self.postgres,
+            data.clone(),
+        );
+        put(
+            "Postgres, orders",
+            self.order_database_url.clone(),
+            &self.postgres,
+            data,
+        );
+        if let Some(redis) = &self.redis {
+            put("Redis", redis.url(), redis, String::from("in memory"));
+        }
+        rows
+    }
+
+    /// Every process with its name.
+    pub(crate) fn servers(&self) -> Vec<(String, Server)> {
+        let mut servers = vec![(String::from("Postgres"), Server::clone(&self.postgres))];
+        servers.extend(
+            self.redis
+                .iter()
+                .map(|redis| (String::from("Redis"), Server::clone(redis))),
+        );
+        let services = self.products.iter().chain(&self.orders);
+        servers.extend(services.map(|service| (service.name().to_owned(), Server::clone(service))));
+        servers
+    }
+
+    /// Stops the services, which drain, and only then what they stand on.
+    pub(crate) async fn stop(self) -> Result<()> {
+        let mut stopping = JoinSet::new();
+        for service in self.products.into_iter().chain(self.orders) {
+            stopping.spawn(async move {
+                let code = service.terminate().await?;
+                anyhow::ensure!(
+                    code == 0,
+                    "{} ended with status {code}\n{}",
+                    service.name(),
+                    service.log_tail()
+                );
+                service.stop().await
+            });
+        }
+        // A service that ended badly is an error, after the rest has been stopped too.
+        let ends = stopping.join_all().await;
+        if let Some(redis) = &self.redis {
+            redis.stop().await?;
+        }
+        self.postgres.stop().await?;
+        ends.into_iter().collect()
+    }
+}
+
+async fn start_postgres(dev_dir: &Path) -> Result<Postgres> {
+    let dir = dev_dir.join("postgres");
+    forget_log(&dir.join("postgres.log"));
+    let options = PostgresOptions {
+        dir: Some(dir),
+        durability: Durability::Full,
+        ..Default::default()
+    };
+    Postgres::start(options).await
+}
+
+async fn start_redis(dev_dir: &Path, is_wanted: bool) -> Result<Option<Redis>> {
+    if !is_wanted {
+        return Ok(None);
+    }
+    let dir = dev_dir.join("redis");
+    forget_log(&dir.join("redis.log"));
+    let options = RedisOptions {
+        dir: Some(dir),
+        ..Default::default()
+    };
+    Redis::start(options).await.map(Some)
+}
+
+async fn start_instances(
+    dev_dir: &Path,
+    options: ServiceOptions,
+    name: &str,
+    port: u16,
+    instances: u16,
+) -> Result<Vec<Service>> {
+    let mut starting = JoinSet::new();
+    for instance in 1..=instances {
+        let dir = dev_dir.join(format!("{name}-{instance}"));
+        forget_log(&dir.join(format!("{name}.log")));
+        let mut options = options.clone().log_dir(dir);
+        if instance == 1 {
+            options = options.preferred_port(port);
+        }
+        starting.spawn(async move { (instance, Service::start(options).await) });
+    }
+    let mut started = starting.join_all().await;
+    started.sort_by_key(|(instance, _)| *instance);
+    started
+        .into_iter()
+        .map(|(_, service)| service)
+        .collect::<Result<_>>()
+        .with_context(|| name.to_owned())
+}
+
+/// The last run's lines would only confuse in this run's error messages.
+fn forget_log(path: &Path) {
+    let _ = std::fs::remove_file(path);
+}

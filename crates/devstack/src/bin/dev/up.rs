@@ -1,0 +1,155 @@
+//! `cargo dev up`.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+use devstack::servers::ServerKind;
+use devstack::{catalogue, stack_file};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::lock::StackLock;
+use crate::prepare;
+use crate::project::Project;
+use crate::show::{self, Step};
+use crate::stack::Stack;
+
+const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+
+#[derive(Args)]
+pub(crate) struct UpArgs {
+    /// Install what is missing (named before it is done), with apt-get or brew
+    #[arg(long)]
+    install: bool,
+    /// Leave a server out, to see how the services do without it
+    #[arg(long, value_enum)]
+    without: Vec<Part>,
+    /// Instances of each service, on distinct ports
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=32))]
+    instances: u16,
+    /// Build without optimisation: quicker to build, far slower to run
+    #[arg(long)]
+    debug: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Redis,
+}
+
+/// Starts everything, waits for Ctrl-C or SIGTERM, stops everything.
+pub(crate) async fn run(args: &UpArgs) -> Result<()> {
+    let project = Project::find()?;
+    let dev_dir = project.dev_dir()?;
+    let _lock = StackLock::take(&dev_dir)?;
+    let stack_file = project.stack_file();
+    // A killed predecessor may have left it.
+    forget_stack_file(&stack_file);
+    let mut stop_signal = std::pin::pin!(stop_signal()?);
+    let stack = tokio::select! {
+        stack = start(args, &project, &dev_dir) => stack?,
+        // What is running already ends when its handles are dropped.
+        name = &mut stop_signal => anyhow::bail!("{name} while starting"),
+    };
+    stack_file::write(&stack_file, &stack.entries())?;
+    present(&stack, &stack_file);
+
+    let name = tokio::select! {
+        name = &mut stop_signal => name,
+        never = report_ends(&stack) => match never {},
+    };
+    forget_stack_file(&stack_file);
+    show::progress("");
+    let step = Step::begin(&format!("{name}: stopping the services, then Redis and Postgres"));
+    stack.stop().await?;
+    step.done();
+    Ok(())
+}
+
+async fn start(args: &UpArgs, project: &Project, dev_dir: &Path) -> Result<Stack> {
+    let with_redis = !args.without.contains(&Part::Redis);
+    let mut needed = vec![ServerKind::Postgres];
+    needed.extend(with_redis.then_some(ServerKind::Redis));
+    prepare::ensure_installed(&needed, args.install).await?;
+    show::progress("building both services (the first time this takes minutes)");
+    let binaries = project
+        .build(&["product-service", "order-service"], !args.debug)
+        .await?;
+    let stack = Stack::start(dev_dir, &binaries, with_redis, args.instances).await?;
+    seed(&stack).await?;
+    Ok(stack)
+}
+
+/// Two products to try things with, unless there are any.
+async fn seed(stack: &Stack) -> Result<()> {
+    let url = stack.products[0].url();
+    if catalogue::count_products(&url).await? > 0 {
+        return Ok(());
+    }
+    let step = Step::begin("seeding two products");
+    catalogue::create_product(&url, "Poster", 1_500, 1_000, false).await?;
+    catalogue::create_product(&url, "Limited edition", 4_900, 100, true).await?;
+    step.done();
+    Ok(())
+}
+
+fn present(stack: &Stack, stack_file: &Path) {
+    let url = stack.products[0].url();
+    show::result(&format!("\n{}", show::table(&stack.rows())));
+    show::result("Create a product, buy from it, look at it:\n");
+    show::result(&format!(
+        "curl -s -X POST {url}/v1/products -H 'Content-Type: application/json' \
+         -d '{{\"name\":\"Limited edition\",\"price\":4900,\"stock\":100,\"stockStrategy\":\"REDIS_FIRST\"}}'"
+    ));
+    show::result(&format!(
+        "curl -s -X PATCH {url}/v1/products/2/stock/decrease-by-order -H 'Content-Type: application/json' \
+         -H 'Idempotency-Key: DEC-1' -d '{{\"orderId\":1,\"quantity\":1,\"buyerId\":\"ada\"}}'"
+    ));
+    show::result(&format!("curl -s {url}/v1/products/2\n"));
+    show::result("A stampede (in another terminal):  cargo dev flash-sale --stock 100 --buyers 1000");
+    show::result(&format!(
+        "All addresses for scripts:         {}",
+        stack_file.display()
+    ));
+    show::result("Ctrl-C stops everything.");
+}
+
+/// Says so when a process ends by itself; the others are kept running.
+async fn report_ends(stack: &Stack) -> std::convert::Infallible {
+    let servers = stack.servers();
+    let mut reported = HashSet::new();
+    loop {
+        tokio::time::sleep(WATCH_INTERVAL).await;
+        for (name, server) in &servers {
+            let Some(code) = server.exit_code() else { continue };
+            if reported.insert(server.pid()) {
+                let pid = server.pid();
+                show::progress(&format!(
+                    "\n{name} (pid {pid}) has ended, status {code}\n{}",
+                    server.log_tail()
+                ));
+            }
+        }
+    }
+}
+
+/// Resolves with the name of the signal that asks us to stop: Ctrl-C, SIGTERM, or the terminal going away.
+fn stop_signal() -> Result<impl Future<Output = &'static str>> {
+    let listen = |kind| signal(kind).context("cannot listen for signals");
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut hangup = listen(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => "Ctrl-C",
+            _ = terminate.recv() => "SIGTERM",
+            _ = hangup.recv() => "SIGHUP",
+        }
+    })
+}
+
+fn forget_stack_file(path: &Path) {
+    let _ = std::fs::remove_file(path);
+}

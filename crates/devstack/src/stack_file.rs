@@ -1,0 +1,53 @@
+//! `.dev/env`: where the running stack is written down, so that any tool finds the same one.
+//!
+//! A dotenv file, one `KEY=value` per line, values without blanks. It appears when everything answers and goes when the stack stops.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+/// Writes the file by atomic rename: whoever reads it sees all of it or none.
+pub fn write(path: &Path, entries: &[(String, String)]) -> Result<()> {
+    let text: String = entries
+        .iter()
+        .map(|(key, value)| format!("{key}={value}\n"))
+        .collect();
+    let fresh = path.with_extension("new");
+    std::fs::write(&fresh, text).with_context(|| format!("cannot write {}", fresh.display()))?;
+    std::fs::rename(&fresh, path).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Reads it; `None` when there is no such file, that is: no stack is running.
+pub fn read(path: &Path) -> Result<Option<BTreeMap<String, String>>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(parse(&text))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+fn parse(text: &str) -> BTreeMap<String, String> {
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_nothing_else_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("env");
+        assert_eq!(read(&path).unwrap(), None);
+        let entries = [("PRODUCT_URL", "http://127.0.0.1:8081"), ("PID_REDIS", "42")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()));
+        write(&path, &entries).unwrap();
+        assert_eq!(read(&path).unwrap(), Some(BTreeMap::from(entries)));
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}
