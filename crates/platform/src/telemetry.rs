@@ -2,7 +2,7 @@
 
 use crate::config::{LogConfig, LogFormat};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
@@ -78,12 +78,16 @@ impl Metrics {
 /// # Panics
 /// Outside a tokio runtime.
 pub fn install_metrics() -> Result<Metrics, TelemetryError> {
-    static INSTALLED: OnceLock<Metrics> = OnceLock::new();
-    if let Some(metrics) = INSTALLED.get() {
+    static INSTALLED: Mutex<Option<Metrics>> = Mutex::new(None);
+    // Held to the end: of two callers at once, the second must wait for the first one's recorder.
+    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(metrics) = installed.as_ref() {
         return Ok(metrics.clone());
     }
-    let handle = builder()?.install_recorder()?;
-    let metrics = INSTALLED.get_or_init(|| Metrics { handle });
+    let metrics = Metrics {
+        handle: builder()?.install_recorder()?,
+    };
+    *installed = Some(metrics.clone());
     let upkeep = metrics.handle.clone();
     tokio::spawn(async move {
         let mut tick = tokio::time::interval(UPKEEP_INTERVAL);
@@ -92,7 +96,7 @@ pub fn install_metrics() -> Result<Metrics, TelemetryError> {
             upkeep.run_upkeep();
         }
     });
-    Ok(metrics.clone())
+    Ok(metrics)
 }
 
 fn builder() -> Result<PrometheusBuilder, BuildError> {
@@ -137,17 +141,17 @@ mod tests {
         assert_eq!((SECONDS_BUCKETS[0], SECONDS_BUCKETS[14]), (0.000_1, 5.0));
     }
 
-    #[tokio::test]
-    async fn installing_twice_gives_the_same_recorder() {
-        let first = install_metrics().unwrap();
-        metrics::counter!("installed_total").increment(2);
-        let second = install_metrics().unwrap();
-        assert!(
-            second.render().contains("installed_total 2"),
-            "{}",
-            second.render()
-        );
-        assert_eq!(first.render(), second.render());
+    #[tokio::test(flavor = "multi_thread")]
+    async fn everyone_who_installs_gets_the_same_recorder() {
+        // At once, as tests of one program do.
+        let installs: Vec<_> = (0..8)
+            .map(|_| tokio::spawn(async { install_metrics().unwrap() }))
+            .collect();
+        for install in installs {
+            let metrics = install.await.unwrap();
+            metrics::gauge!("installed").set(2.0);
+            assert!(metrics.render().contains("installed 2"), "{}", metrics.render());
+        }
     }
 
     #[test]
