@@ -1,5 +1,7 @@
 //! The pool and the migrations against a real Postgres.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use devstack::{Postgres, PostgresOptions, Signal, shared_postgres};
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Text};

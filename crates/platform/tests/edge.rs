@@ -1,5 +1,7 @@
 //! Everything that is not a success has one shape, in the reader's language.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use actix_web::http::{Method, StatusCode, header};
 use actix_web::middleware::from_fn;
 use actix_web::test::{TestRequest, call_service, init_service, read_body};

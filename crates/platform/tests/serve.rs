@@ -1,5 +1,7 @@
 //! Both listeners over real sockets: what is where, and how they stop.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use actix_web::{HttpResponse, web};
 use platform::config::ServerConfig;
 use platform::http::health::Health;
