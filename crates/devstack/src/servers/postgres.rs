@@ -92,8 +92,8 @@ impl Postgres {
         let url = self.url(name);
         let exists = format!("SELECT 1 FROM pg_database WHERE datname = '{name}'");
         if simple_query(&self.url("postgres"), &exists).await?.is_none() {
-            // A statement of its own: it cannot run inside a transaction.
-            simple_query(&self.url("postgres"), &format!("CREATE DATABASE {name}")).await?;
+            // A statement of its own: it cannot run inside a transaction. Quoted: `order` is a reserved word.
+            simple_query(&self.url("postgres"), &format!("CREATE DATABASE \"{name}\"")).await?;
         }
         Ok(url)
     }

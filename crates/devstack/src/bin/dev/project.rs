@@ -1,7 +1,7 @@
 //! The project's folders, and cargo inside it.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use tokio::process::Command;
@@ -18,7 +18,7 @@ impl Project {
         let root = here
             .ancestors()
             .find(|folder| folder.join("crates/devstack/Cargo.toml").is_file());
-        let root = root.context("not inside a hotstock checkout")?.to_path_buf();
+        let root = root.context("not inside a hotstock checkout")?.canonicalize()?;
         Ok(Self { root })
     }
 
@@ -57,6 +57,11 @@ impl Project {
         }
         let profile = if is_release { "release" } else { "debug" };
         Ok(self.target_dir().await?.join(profile))
+    }
+
+    /// The root folder.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
 
     async fn target_dir(&self) -> Result<PathBuf> {

@@ -90,18 +90,19 @@ impl Stack {
         entries
     }
 
-    /// The table for people: what, url, pid, data, log.
-    pub(crate) fn rows(&self) -> Vec<Vec<String>> {
+    /// The table for people: what, url, pid, data, log. Paths inside `root` are shown relative to it.
+    pub(crate) fn rows(&self, root: &Path) -> Vec<Vec<String>> {
+        let shown = |path: &Path| path.strip_prefix(root).unwrap_or(path).display().to_string();
         let mut rows = vec![["what", "URL", "pid", "data", "log"].map(str::to_owned).to_vec()];
         let mut put = |what: &str, url: String, server: &Server, data: String| {
-            let log = server.log_path().display().to_string();
+            let log = shown(server.log_path());
             rows.push(vec![what.to_owned(), url, server.pid().to_string(), data, log]);
         };
         for service in self.products.iter().chain(&self.orders) {
             put(service.name(), service.url(), service, String::from("-"));
             put("  admin", service.admin_url(), service, String::from("-"));
         }
-        let data = self.postgres.data_dir().display().to_string();
+        let data = shown(self.postgres.data_dir());
         put(
             "Postgres, products",
             self.product_database_url.clone(),

@@ -54,7 +54,7 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
         name = &mut stop_signal => anyhow::bail!("{name} while starting"),
     };
     stack_file::write(&stack_file, &stack.entries())?;
-    present(&stack, &stack_file);
+    present(&stack, &project);
 
     let name = tokio::select! {
         name = &mut stop_signal => name,
@@ -95,9 +95,9 @@ async fn seed(stack: &Stack) -> Result<()> {
     Ok(())
 }
 
-fn present(stack: &Stack, stack_file: &Path) {
+fn present(stack: &Stack, project: &Project) {
     let url = stack.products[0].url();
-    show::result(&format!("\n{}", show::table(&stack.rows())));
+    show::result(&format!("\n{}", show::table(&stack.rows(project.root()))));
     show::result("Create a product, buy from it, look at it:\n");
     show::result(&format!(
         "curl -s -X POST {url}/v1/products -H 'Content-Type: application/json' \
@@ -111,7 +111,7 @@ fn present(stack: &Stack, stack_file: &Path) {
     show::result("A stampede (in another terminal):  cargo dev flash-sale --stock 100 --buyers 1000");
     show::result(&format!(
         "All addresses for scripts:         {}",
-        stack_file.display()
+        project.stack_file().display()
     ));
     show::result("Ctrl-C stops everything.");
 }
