@@ -7,6 +7,7 @@
 //! answers nothing. Whoever must answer in time puts a deadline around the call.
 
 use crate::config::{DatabaseConfig, Secret};
+use crate::http::health::HealthBuilder;
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel::sql_types::{Bool, Text};
@@ -28,6 +29,9 @@ const MIGRATION_LOCK_POLL: Duration = Duration::from_millis(200);
 /// who queues up behind it.
 const MIGRATION_LOCK_TIMEOUT: &str = "SET lock_timeout = '10s'";
 const MIGRATION_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_RETRY: Duration = Duration::from_secs(1);
+/// One for each check of [`health_checks`].
+const HEALTH_CONNECTIONS: usize = 2;
 /// An instance that stops in the middle of a transaction must not keep its row locks for long.
 const IDLE_IN_TRANSACTION_TIMEOUT_MS: u64 = 5_000;
 /// After this long without an acknowledgement the peer counts as gone (Linux only).
@@ -58,6 +62,9 @@ pub enum DatabaseError {
     /// A migration failed; it was rolled back, the ones before it stay.
     #[error("a migration failed: {0}")]
     Migration(String),
+    /// Migrations are missing; their versions.
+    #[error("migrations are missing: {0}")]
+    Pending(String),
 }
 
 /// Builds the pool. Does not connect yet, so that a service can start before its database and report it missing.
@@ -155,17 +162,73 @@ pub async fn migrate(url: &Secret, migrations: EmbeddedMigrations) -> Result<Vec
     }
 }
 
+/// [`migrate`], but waits for a server that cannot be reached yet: a service may start before its database. It tries
+/// once a second and logs why it could not.
+///
+/// # Errors
+/// As [`migrate`], except for failures to connect.
+pub async fn migrate_when_reachable(
+    url: &Secret,
+    migrations: fn() -> EmbeddedMigrations,
+) -> Result<Vec<String>, DatabaseError> {
+    loop {
+        match migrate(url, migrations()).await {
+            Err(error @ (DatabaseError::Connect(_) | DatabaseError::ConnectTimeout(_))) => {
+                tracing::warn!(%error, "waiting for the database to migrate it");
+                tokio::time::sleep(CONNECT_RETRY).await;
+            }
+            settled => return settled,
+        }
+    }
+}
+
+/// Adds the critical checks `postgres` (it answers) and `migrations` (none is missing) to the service's health.
+///
+/// They have connections of their own, so that a pool which is busy selling does not look like a database that is
+/// gone: an instance must not be taken out of rotation for being under load.
+///
+/// # Errors
+/// As [`pool`].
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn health_checks(
+    health: HealthBuilder,
+    config: &DatabaseConfig,
+    migrations: fn() -> EmbeddedMigrations,
+) -> Result<HealthBuilder, DatabaseError> {
+    let asked = pool(&DatabaseConfig {
+        pool_size: HEALTH_CONNECTIONS,
+        ..config.clone()
+    })?;
+    let asked_too = asked.clone();
+    let postgres = move || {
+        let asked = asked.clone();
+        async move { ping(&asked).await }
+    };
+    let migrated = move || {
+        let asked = asked_too.clone();
+        async move {
+            let missing = pending(&asked, &migrations()).await?;
+            if missing.is_empty() {
+                Ok(())
+            } else {
+                Err(DatabaseError::Pending(missing.join(", ")))
+            }
+        }
+    };
+    Ok(health
+        .critical("postgres", postgres)
+        .critical("migrations", migrated))
+}
+
 /// The versions that are not applied yet, oldest first; empty when the database is ready for this program. Versions
 /// the database has beyond ours are fine: a newer program may be rolling out.
 ///
 /// # Errors
 /// [`DatabaseError::Pool`] or [`DatabaseError::Query`].
 pub async fn pending(pool: &Pool, migrations: &EmbeddedMigrations) -> Result<Vec<String>, DatabaseError> {
-    let known: Vec<Box<dyn Migration<Pg>>> = migrations
-        .migrations()
-        .map_err(|error| DatabaseError::Migration(error.to_string()))?;
-    let mut wanted: Vec<String> = known.iter().map(|one| one.name().version().to_string()).collect();
-    wanted.sort();
+    let mut wanted = versions(migrations)?;
     let mut connection = pool.get().await?;
     let table = diesel::sql_query("SELECT to_regclass('__diesel_schema_migrations') IS NOT NULL AS yes")
         .get_result::<Answer>(&mut connection)
@@ -177,6 +240,16 @@ pub async fn pending(pool: &Pool, migrations: &EmbeddedMigrations) -> Result<Vec
         wanted.retain(|version| !applied.iter().any(|row| row.version == *version));
     }
     Ok(wanted)
+}
+
+/// Oldest first. A function of its own: migrations cannot be held across an await.
+fn versions(migrations: &EmbeddedMigrations) -> Result<Vec<String>, DatabaseError> {
+    let known: Vec<Box<dyn Migration<Pg>>> = migrations
+        .migrations()
+        .map_err(|error| DatabaseError::Migration(error.to_string()))?;
+    let mut versions: Vec<String> = known.iter().map(|one| one.name().version().to_string()).collect();
+    versions.sort();
+    Ok(versions)
 }
 
 #[derive(QueryableByName)]

@@ -9,7 +9,7 @@ use diesel_async::pooled_connection::deadpool::Object;
 use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use platform::config::{DatabaseConfig, Secret};
-use platform::database::{DatabaseError, Pool, migrate, pending, ping, pool};
+use platform::database::{DatabaseError, Pool, migrate, migrate_when_reachable, pending, ping, pool};
 use std::time::{Duration, Instant};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("tests/migrations");
@@ -275,4 +275,30 @@ async fn a_bad_url_and_an_unreachable_server_are_clear_errors() {
     let nobody = Secret::new(format!("postgres://u:pa55@127.0.0.1:{port}/db"));
     let error = migrate(&nobody, MIGRATIONS).await.unwrap_err().to_string();
     assert!(error.contains("refused") && !error.contains("pa55"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_may_start_before_its_database() {
+    let postgres = Postgres::start(PostgresOptions::default()).await.unwrap();
+    let url = Secret::new(postgres.create_unique_database("late").await.unwrap());
+    postgres.kill().unwrap();
+    let waiting = {
+        let url = url.clone();
+        tokio::spawn(async move { migrate_when_reachable(&url, || MIGRATIONS).await })
+    };
+    tokio::time::timeout(Duration::from_millis(300), async {
+        while !waiting.is_finished() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect_err("it waits");
+    postgres.restart().await.unwrap();
+    assert_eq!(
+        waiting.await.unwrap().unwrap(),
+        ["20261101000001", "20261101000002"]
+    );
+    // What waiting cannot mend is an error at once.
+    let broken = migrate_when_reachable(&url, || BROKEN).await.unwrap_err();
+    assert!(matches!(broken, DatabaseError::Migration(_)), "{broken}");
 }

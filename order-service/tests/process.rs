@@ -1,0 +1,201 @@
+//! The program as an operator sees it: it starts, answers, refuses bad configuration, and ends cleanly.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+use devstack::{Postgres, PostgresOptions, Service, ServiceOptions, shared_postgres, wait_for};
+use serde_json::{Value, json};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_order-service");
+
+async fn fresh_database() -> String {
+    shared_postgres()
+        .await
+        .unwrap()
+        .create_unique_database("orders")
+        .await
+        .unwrap()
+}
+
+fn options(database_url: &str) -> ServiceOptions {
+    ServiceOptions::new("order-service", PROGRAM).database_url(database_url)
+}
+
+async fn get(url: String) -> (u16, Value) {
+    let response = reqwest::get(&url).await.unwrap();
+    let status = response.status().as_u16();
+    let text = response.text().await.unwrap();
+    (
+        status,
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{url}: {status} {text}")),
+    )
+}
+
+/// Runs the program to its end with nothing of ours in its environment but what is given.
+fn program(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    let mut command = Command::new(PROGRAM);
+    for name in ours.filter(|name| name.to_string_lossy().starts_with("HOTSTOCK__")) {
+        command.env_remove(name);
+    }
+    command
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_starts_answers_and_ends_with_zero_on_sigterm() {
+    let service = Service::start(options(&fresh_database().await)).await.unwrap();
+    for url in [service.url(), service.admin_url()] {
+        assert_eq!(
+            get(format!("{url}/livez")).await,
+            (200, json!({ "status": "ok" }))
+        );
+        let (status, ready) = get(format!("{url}/readyz")).await;
+        let checks = json!({ "postgres": "ok", "migrations": "ok" });
+        assert_eq!(
+            (status, ready),
+            (200, json!({ "status": "ok", "checks": checks }))
+        );
+    }
+    let (status, body) = get(format!("{}/v1/nothing", service.url())).await;
+    let expected =
+        json!({ "error": "NOT_FOUND", "message": "There is nothing at this path.", "details": null });
+    assert_eq!((status, body), (404, expected));
+    let metrics = reqwest::get(format!("{}/metrics", service.admin_url()))
+        .await
+        .unwrap();
+    assert_eq!(metrics.status(), 200);
+    assert_eq!(service.terminate().await.unwrap(), 0, "{}", service.log_tail());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_starts_again_on_a_migrated_database() {
+    let database = fresh_database().await;
+    let first = Service::start(options(&database)).await.unwrap();
+    assert_eq!(first.terminate().await.unwrap(), 0);
+    let second = Service::start(options(&database)).await.unwrap();
+    assert_eq!(second.terminate().await.unwrap(), 0);
+    let migrated = program(&["migrate", "--set", &format!("database.url={database}")], &[]);
+    assert!(migrated.status.success(), "{}", text(&migrated.stderr));
+    assert_eq!(text(&migrated.stdout), "applied: nothing new\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_instances_start_on_an_empty_database_at_once() {
+    let database = fresh_database().await;
+    let (first, second, third) = tokio::join!(
+        Service::start(options(&database)),
+        Service::start(options(&database)),
+        Service::start(options(&database)),
+    );
+    for service in [first, second, third] {
+        assert_eq!(service.unwrap().terminate().await.unwrap(), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_follows_the_database_and_liveness_does_not() {
+    let postgres = Postgres::start(PostgresOptions::default()).await.unwrap();
+    let database = postgres.create_unique_database("orders").await.unwrap();
+    let service = Service::start(options(&database)).await.unwrap();
+    let becomes = async |expected: u16| {
+        let url = format!("{}/readyz", service.url());
+        wait_for("the state of readiness", Duration::from_secs(10), async || {
+            let (status, body) = get(url.clone()).await;
+            if status == expected {
+                Ok(body)
+            } else {
+                Err(format!("{status} {body}"))
+            }
+        })
+        .await
+        .unwrap()
+    };
+    postgres.kill().unwrap();
+    let body = becomes(503).await;
+    assert_eq!(
+        (&body["error"], &body["details"]["status"]),
+        (&json!("RETRY_LATER"), &json!("unavailable"))
+    );
+    assert_eq!(get(format!("{}/livez", service.url())).await.0, 200);
+    postgres.restart().await.unwrap();
+    becomes(200).await;
+    assert_eq!(service.terminate().await.unwrap(), 0);
+}
+
+#[test]
+fn an_unknown_key_or_a_bad_value_refuses_to_start_and_names_the_key() {
+    for (arguments, environment, key) in [
+        (vec!["serve", "--set", "server.port=1"], vec![], "server.port"),
+        (
+            vec!["serve"],
+            vec![("HOTSTOCK__REDIS__URL", "redis://x")],
+            "redis.url",
+        ),
+        (
+            vec!["serve"],
+            vec![("HOTSTOCK__DATABASE__POOL_SIZE", "many")],
+            "database.pool_size",
+        ),
+        (
+            vec!["serve", "--set", "database.pool_size=0"],
+            vec![],
+            "database.pool_size",
+        ),
+        (vec!["serve", "--set", "log.filter=a=b=c"], vec![], "log.filter"),
+        (
+            vec!["migrate", "--set", "database.url=nonsense"],
+            vec![],
+            "database.url",
+        ),
+        (
+            vec!["config", "--config", "/nonexistent.toml"],
+            vec![],
+            "/nonexistent.toml",
+        ),
+    ] {
+        let output = program(&arguments, &environment);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {message}");
+        assert!(
+            message.starts_with("order-service: configuration: ") && message.contains(key),
+            "{message}"
+        );
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let bind = format!("server.bind={}", taken.local_addr().unwrap());
+    let output = program(&["serve", "--set", &bind], &[]);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        message.contains("server.bind") && message.to_lowercase().contains("in use"),
+        "{message}"
+    );
+}
+
+#[test]
+fn the_effective_configuration_is_printed_with_its_secrets_masked() {
+    let url = "postgres://orders:pa55word@db/orders";
+    let arguments = ["config", "--set", "server.workers=3"];
+    let output = program(&arguments, &[("HOTSTOCK__DATABASE__URL", url)]);
+    let printed = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(printed.contains("postgres://orders:***@db/orders"), "{printed}");
+    assert!(
+        printed.contains("workers = 3") && !printed.contains("pa55word"),
+        "{printed}"
+    );
+}

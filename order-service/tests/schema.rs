@@ -1,0 +1,93 @@
+//! What the order table itself refuses, whatever the code above it does.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+use devstack::shared_postgres;
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use platform::config::Secret;
+use platform::database::migrate;
+
+async fn migrated() -> AsyncPgConnection {
+    let url = shared_postgres()
+        .await
+        .unwrap()
+        .create_unique_database("orders")
+        .await
+        .unwrap();
+    migrate(&Secret::new(&url), order_service::db::migrations())
+        .await
+        .unwrap();
+    AsyncPgConnection::establish(&url).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_order_is_pending_when_it_is_written_and_may_run_its_course() {
+    let mut connection = migrated().await;
+    connection
+        .batch_execute(
+            "INSERT INTO orders (product_id, quantity, flow) VALUES (1, 1000000, 'SYNC');
+             INSERT INTO orders (product_id, buyer_id, quantity, flow) VALUES (1, 'b', 1, 'ASYNC');
+             DO $$ BEGIN ASSERT (SELECT bool_and(status = 'PENDING') FROM orders); END $$;
+             UPDATE orders SET status = 'CONFIRMED' WHERE id = 1 AND status = 'PENDING';
+             UPDATE orders SET status = 'CANCELLED' WHERE id = 1 AND status = 'CONFIRMED';
+             UPDATE orders SET status = 'FAILED', fail_reason = 'INSUFFICIENT_STOCK' WHERE id = 2;
+             UPDATE orders SET status = 'PENDING', fail_reason = NULL WHERE id = 2 AND status = 'FAILED';",
+        )
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn impossible_orders_are_refused_by_the_table() {
+    let mut connection = migrated().await;
+    for (columns, values) in [
+        ("product_id, quantity, flow", "0, 1, 'SYNC'"),
+        ("product_id, quantity, flow", "1, 0, 'SYNC'"),
+        ("product_id, quantity, flow", "1, -1, 'SYNC'"),
+        ("product_id, quantity, flow", "1, 1000001, 'SYNC'"),
+        ("product_id, quantity, flow", "1, 1, 'OTHER'"),
+        ("product_id, quantity, flow, buyer_id", "1, 1, 'SYNC', ''"),
+        (
+            "product_id, quantity, flow, buyer_id",
+            "1, 1, 'SYNC', repeat('b', 65)",
+        ),
+        ("product_id, quantity, flow, status", "1, 1, 'SYNC', 'LOST'"),
+        ("product_id, quantity, flow, status", "1, 1, 'SYNC', 'FAILED'"),
+        (
+            "product_id, quantity, flow, fail_reason",
+            "1, 1, 'SYNC', 'TIMEOUT'",
+        ),
+        (
+            "product_id, quantity, flow, status, fail_reason",
+            "1, 1, 'SYNC', 'FAILED', 'a sentence'",
+        ),
+    ] {
+        let insert = format!("INSERT INTO orders ({columns}) VALUES ({values})");
+        let error = connection
+            .batch_execute(&insert)
+            .await
+            .expect_err(&insert)
+            .to_string();
+        assert!(error.contains("check constraint"), "{insert}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn every_table_column_and_index_says_what_it_is_for() {
+    let mut connection = migrated().await;
+    connection
+        .batch_execute(
+            "DO $$ DECLARE silent text; BEGIN
+                SELECT string_agg(c.relname || coalesce('.' || a.attname, ''), ', ') INTO silent
+                FROM pg_class c
+                LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND c.relkind = 'r'
+                LEFT JOIN pg_index i ON i.indexrelid = c.oid
+                WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'i')
+                  AND c.relname NOT LIKE '\\_\\_diesel%' AND i.indisprimary IS NOT TRUE
+                  AND coalesce(col_description(c.oid, a.attnum), obj_description(c.oid)) IS NULL;
+                ASSERT silent IS NULL, silent;
+             END $$;",
+        )
+        .await
+        .unwrap();
+}
