@@ -63,7 +63,7 @@ async fn postgres_starts_and_keeps_its_data_over_a_kill_and_a_restart() {
     let postgres = Postgres::start(PostgresOptions::default()).await.unwrap();
     let url = postgres.create_database("order").await.unwrap();
     assert_eq!(
-        postgres.create_database("shop").await.unwrap(),
+        postgres.create_database("order").await.unwrap(),
         url,
         "creating twice is creating once"
     );
