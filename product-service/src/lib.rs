@@ -1,1 +1,19 @@
-//! placeholder
+//! product-service: owns products and stock.
+//!
+//! In reading order: [`stock`] has the verbs, `stock/decrease.rs` first; [`domain`] the rules they follow; [`gate`] and
+//! [`ledger`] the two stores; [`http`] the outside; [`app`] how it is put together.
+
+pub mod stock;
+
+pub mod domain;
+
+pub mod gate;
+
+pub mod ledger;
+
+pub mod http;
+
+pub mod app;
+pub mod config;
+pub mod metrics;
+pub mod workers;

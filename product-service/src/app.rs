@@ -1,0 +1,109 @@
+//! The application: pools, gate, queues and workers, built once.
+//!
+//! Queues point one way: admission -> ledger -> settling. Dropping the application closes the first; each task ends
+//! when what feeds it has ended and it has dealt with what was queued, so that nothing accepted is lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use platform::database::{Pool, pool};
+use tokio::task::JoinHandle;
+
+use crate::config::Config;
+use crate::gate::Gate;
+use crate::gate::hot::HotProducts;
+use crate::ledger::lanes::Ledger;
+use crate::stock::admit::AdmissionQueue;
+use crate::stock::load::Loader;
+use crate::stock::settle::Settler;
+use crate::workers;
+
+/// What handlers get.
+pub struct App {
+    /// Database connections for everything but decisions.
+    pub pool: Pool,
+    /// Redis.
+    pub gate: Arc<Gate>,
+    /// Which products ask the gate first.
+    pub hot: Arc<HotProducts>,
+    /// Opens gates.
+    pub loader: Arc<Loader>,
+    /// Where decreases of hot products go.
+    pub admission: AdmissionQueue,
+    /// Where all others go.
+    pub ledger: Ledger,
+    /// How long a request may wait for its decision.
+    pub request_deadline: Duration,
+}
+
+/// The tasks behind the queues.
+pub struct Tasks {
+    flushers: [JoinHandle<()>; 3],
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl App {
+    /// Builds everything and starts the tasks. Connects nothing yet.
+    ///
+    /// # Errors
+    /// When a URL or a pool setting is unusable.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn start(config: &Config) -> anyhow::Result<(Arc<Self>, Tasks)> {
+        let pool_ = pool(&config.database)?;
+        let gate = Arc::new(Gate::new(&config.redis, config.gate.clone())?);
+        let hot = Arc::new(HotProducts::default());
+        let loader = Arc::new(Loader::new(gate.clone(), pool_.clone(), hot.clone()));
+        let (settler, settling) = Settler::start(gate.clone(), &config.gate);
+        let (ledger, deciding) = Ledger::start(
+            pool(&config.decision_database())?,
+            settler.clone(),
+            &config.ledger,
+        );
+        let (admission, admitting) = AdmissionQueue::start(
+            gate.clone(),
+            ledger.clone(),
+            settler,
+            loader.clone(),
+            &config.gate,
+        );
+        let workers = vec![tokio::spawn(workers::hot_products::run(
+            pool_.clone(),
+            hot.clone(),
+        ))];
+        let request_deadline = config.server.request_deadline();
+        let app = Self {
+            pool: pool_,
+            gate,
+            hot,
+            loader,
+            admission,
+            ledger,
+            request_deadline,
+        };
+        Ok((
+            Arc::new(app),
+            Tasks {
+                flushers: [admitting, deciding, settling],
+                workers,
+            },
+        ))
+    }
+}
+
+impl Tasks {
+    /// Lets the queues run dry, at most for `grace` in all. Call it after the last handler has ended and the last
+    /// [`App`] is dropped. Says whether everything was dealt with.
+    pub async fn drain(self, grace: Duration) -> bool {
+        for worker in self.workers {
+            worker.abort();
+        }
+        let flushers = async {
+            for flusher in self.flushers {
+                flusher.await.ok();
+            }
+        };
+        tokio::time::timeout(grace, flushers).await.is_ok()
+    }
+}

@@ -1,0 +1,151 @@
+//! The configuration: `config/product-service.toml` is built in and documents every key; a file, the environment and
+//! flags go before it.
+
+use std::path::Path;
+
+use platform::config::{ConfigError, DatabaseConfig, LogConfig, Secret, ServerConfig, in_range, load};
+use serde::{Deserialize, Serialize};
+
+/// The shipped file: the defaults, and their documentation.
+const DEFAULTS: &str = include_str!("../../config/product-service.toml");
+
+/// Everything that can be set.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Listeners and deadlines.
+    pub server: ServerConfig,
+    /// Log lines.
+    pub log: LogConfig,
+    /// Postgres.
+    pub database: DatabaseConfig,
+    /// Redis.
+    pub redis: RedisConfig,
+    /// The gate in Redis.
+    pub gate: GateConfig,
+    /// The decision in Postgres.
+    pub ledger: LedgerConfig,
+}
+
+/// Section `[redis]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RedisConfig {
+    /// `redis://[user:password@]host:port[/db]`.
+    pub url: Secret,
+    /// Longest wait in all, ms, 1..=10000.
+    pub timeout_ms: u64,
+    /// Connections at most, 2..=1000.
+    pub pool_size: usize,
+}
+
+/// Section `[gate]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct GateConfig {
+    /// Requests that may wait, 1..=1000000.
+    pub queue_capacity: usize,
+    /// Requests per round trip at most, 1..=2000.
+    pub flush_max: usize,
+    /// How long a hold may stay unsettled, ms, 1000..=3600000.
+    pub hold_ttl_ms: u64,
+    /// How long a load may be silent, ms, 100..=600000.
+    pub lease_ms: u64,
+    /// Life of a product's keys, s, 60..=31536000.
+    pub key_ttl_s: u64,
+    /// How far back sold ids are remembered by a load, s, 0..=31536000.
+    pub replay_window_s: u64,
+    /// Facts and releases that may wait, 1..=10000000.
+    pub settle_queue_capacity: usize,
+}
+
+/// Section `[ledger]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerConfig {
+    /// Requests that may wait, 1..=1000000.
+    pub queue_capacity: usize,
+    /// Requests per transaction at most, 1..=10000.
+    pub flush_max: usize,
+    /// Products at most that wait for their locked row beside the main lane, 1..=100.
+    pub lanes_max: usize,
+    /// Longest transaction, ms, 100..=60000.
+    pub transaction_limit_ms: u64,
+}
+
+const YEAR_S: u64 = 31_536_000;
+
+impl Config {
+    /// Defaults, then `file`, then the environment, then `overrides` of the form `section.key=value`; checked.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key that is unknown, of the wrong type or out of range.
+    pub fn load(file: Option<&Path>, overrides: &[String]) -> Result<Self, ConfigError> {
+        let config: Self = load(DEFAULTS, file, overrides)?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        self.server.validate()?;
+        self.log.validate()?;
+        self.database.validate()?;
+        in_range("redis.timeout_ms", self.redis.timeout_ms, 1..=10_000)?;
+        in_range("redis.pool_size", self.redis.pool_size, 2..=1000)?;
+        in_range("gate.queue_capacity", self.gate.queue_capacity, 1..=1_000_000)?;
+        in_range("gate.flush_max", self.gate.flush_max, 1..=2000)?;
+        in_range("gate.hold_ttl_ms", self.gate.hold_ttl_ms, 1000..=3_600_000)?;
+        in_range("gate.lease_ms", self.gate.lease_ms, 100..=600_000)?;
+        in_range("gate.key_ttl_s", self.gate.key_ttl_s, 60..=YEAR_S)?;
+        in_range("gate.replay_window_s", self.gate.replay_window_s, 0..=YEAR_S)?;
+        in_range(
+            "gate.settle_queue_capacity",
+            self.gate.settle_queue_capacity,
+            1..=10_000_000,
+        )?;
+        in_range("ledger.queue_capacity", self.ledger.queue_capacity, 1..=1_000_000)?;
+        in_range("ledger.flush_max", self.ledger.flush_max, 1..=10_000)?;
+        in_range("ledger.lanes_max", self.ledger.lanes_max, 1..=100)?;
+        in_range(
+            "ledger.transaction_limit_ms",
+            self.ledger.transaction_limit_ms,
+            100..=60_000,
+        )
+    }
+
+    /// The database section as the decisions use it: connections of their own, so that listings and loads never keep
+    /// a sale waiting. One for the main lane, one for each lane beside it.
+    #[must_use]
+    pub fn decision_database(&self) -> DatabaseConfig {
+        DatabaseConfig {
+            pool_size: self.ledger.lanes_max + 1,
+            ..self.database.clone()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_file_is_valid_and_complete() {
+        let config = Config::load(None, &[]).expect("the shipped file");
+        assert_eq!(config.server.body_limit_bytes, 16_384);
+    }
+
+    #[test]
+    fn a_wrong_key_is_named() {
+        for (flag, named) in [
+            ("gate.flush_max=2001", "gate.flush_max"),
+            ("gate.flush_mx=1", "flush_mx"),
+            ("redis.timeout_ms=soon", "redis.timeout_ms"),
+            ("ledger.lanes_max=0", "ledger.lanes_max"),
+        ] {
+            let error = Config::load(None, &[flag.to_owned()])
+                .expect_err(flag)
+                .to_string();
+            assert!(error.contains(named), "{flag}: {error}");
+        }
+    }
+}

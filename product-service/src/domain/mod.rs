@@ -1,0 +1,5 @@
+//! The rules of stock, without I/O: what a request is, what may become of it, and the decision itself.
+
+pub mod books;
+pub mod request;
+pub mod words;

@@ -1,0 +1,56 @@
+//! A connection that is checked out of the pool until it fails.
+//!
+//! One checkout then serves every batch of a flusher. (A checkout per batch costs a round trip: the pool pings a
+//! connection before it hands it out.) After an error or a time-out the connection is thrown away, not given back: an
+//! answer that comes late must not be taken for the next one's.
+
+use std::time::Duration;
+
+use deadpool_redis::{Connection, Pool};
+use redis::Pipeline;
+
+use super::{GateError, Replies};
+
+/// See the module.
+pub struct Link {
+    pool: Pool,
+    limit: Duration,
+    connection: Option<Connection>,
+}
+
+impl Link {
+    pub(super) fn new(pool: Pool, limit: Duration) -> Self {
+        Self {
+            pool,
+            limit,
+            connection: None,
+        }
+    }
+
+    /// Runs a pipeline, connecting first where needed, all within the time limit. The pipeline has to ignore errors:
+    /// each command then has a result of its own.
+    ///
+    /// # Errors
+    /// [`GateError`] when the pipeline as a whole got no answer; some of its commands may have been executed.
+    pub(super) async fn pipeline(&mut self, pipeline: &Pipeline) -> Result<Replies, GateError> {
+        let connection = self.connection.take();
+        let call = async {
+            let mut connection = match connection {
+                Some(connection) => connection,
+                None => self.pool.get().await?,
+            };
+            match pipeline.query_async::<Replies>(&mut connection).await {
+                Ok(replies) => Ok((connection, replies)),
+                Err(error) => {
+                    drop(Connection::take(connection));
+                    Err(GateError::from(error))
+                }
+            }
+        };
+        let (connection, replies) = tokio::time::timeout(self.limit, call)
+            .await
+            .map_err(|_| GateError::Timeout)??;
+        self.connection = Some(connection);
+        Ok(replies)
+    }
+}

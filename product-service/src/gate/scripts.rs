@@ -1,0 +1,72 @@
+//! The scripts of `lua/`, and running many of them in one round trip.
+
+use std::sync::LazyLock;
+
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, Script, ServerErrorKind};
+
+use super::{GateError, Link, Replies, keys};
+use crate::domain::request::ProductId;
+
+/// A script's text with its hash, by which Redis knows it.
+pub(super) struct GateScript {
+    text: &'static str,
+    script: LazyLock<Script>,
+}
+
+/// Each script begins with `gate.lua`, so that "loaded" and "leased" mean the same in all of them.
+macro_rules! script {
+    ($file:literal) => {{
+        const TEXT: &str = concat!(
+            include_str!("../../../lua/gate.lua"),
+            include_str!(concat!("../../../lua/", $file))
+        );
+        GateScript {
+            text: TEXT,
+            script: LazyLock::new(|| Script::new(TEXT)),
+        }
+    }};
+}
+
+pub(super) static RESERVE: GateScript = script!("reserve.lua");
+pub(super) static APPLY: GateScript = script!("apply.lua");
+pub(super) static REMEMBER: GateScript = script!("remember.lua");
+pub(super) static LOAD: GateScript = script!("load.lua");
+pub(super) static PEEK: GateScript = script!("peek.lua");
+
+impl GateScript {
+    /// A run of this script for one product; the caller adds the arguments.
+    pub(super) fn call(&self, product: ProductId) -> Cmd {
+        let mut call = redis::cmd("EVALSHA");
+        call.arg(self.script.get_hash()).arg(3).arg(&keys::all(product));
+        call
+    }
+
+    /// Runs calls of this script in one round trip, each with a result of its own. A Redis that does not know the
+    /// script (restarted, flushed) is told its text, and all of them run again: each script answers a repetition
+    /// like the first time.
+    ///
+    /// # Errors
+    /// [`GateError`] when there was no answer at all.
+    pub(super) async fn run(&self, link: &mut Link, calls: Vec<Cmd>) -> Result<Replies, GateError> {
+        let mut pipeline = Pipeline::with_capacity(calls.len());
+        pipeline.ignore_errors();
+        for call in calls {
+            pipeline.add_command(call);
+        }
+        let replies = link.pipeline(&pipeline).await?;
+        if !replies
+            .iter()
+            .any(|reply| reply.as_ref().is_err_and(is_unknown_script))
+        {
+            return Ok(replies);
+        }
+        let mut load = Pipeline::with_capacity(1);
+        load.cmd("SCRIPT").arg("LOAD").arg(self.text);
+        link.pipeline(load.ignore_errors()).await?;
+        link.pipeline(&pipeline).await
+    }
+}
+
+fn is_unknown_script(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}

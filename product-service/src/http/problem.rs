@@ -1,0 +1,75 @@
+//! From outcomes and errors to status and body: the only such place.
+
+use actix_web::HttpResponse;
+use contracts::error::ErrorCode;
+use contracts::stock::StockAnswer;
+use platform::http::Problem;
+use serde_json::json;
+
+use super::fields::invalid;
+use crate::domain::books::Decision;
+use crate::domain::request::ProductId;
+use crate::domain::words::{Unavailable, Verdict};
+use crate::ledger::LedgerError;
+use crate::ledger::failure::{Failure, failure};
+
+/// The answer to a request that was decided, or why there was no decision.
+pub(super) fn answer(
+    product: ProductId,
+    decision: Result<Decision, Unavailable>,
+) -> Result<HttpResponse, Problem> {
+    let decision = decision.map_err(unavailable)?;
+    let code = match decision.verdict {
+        Verdict::Done | Verdict::Replay => return Ok(success(&decision)),
+        Verdict::Insufficient => {
+            let details = json!({ "productId": product, "remainingStock": decision.stock });
+            return Err(Problem::new(ErrorCode::InsufficientStock).details(details));
+        }
+        Verdict::Limit => {
+            let details = json!({ "productId": product, "purchaseLimit": decision.limit });
+            return Err(Problem::new(ErrorCode::PurchaseLimitExceeded).details(details));
+        }
+        Verdict::BuyerRequired => return Err(invalid("this product limits purchases: buyerId is required")),
+        Verdict::Overflow => return Err(invalid("stock would exceed the most a product may have")),
+        Verdict::Mismatch => {
+            let message = "the decrease to be voided was for another product, order or quantity";
+            return Err(Problem::new(ErrorCode::IdempotencyKeyReused).message(message));
+        }
+        Verdict::Voided => ErrorCode::OrderVoided,
+        Verdict::KeyReused => ErrorCode::IdempotencyKeyReused,
+        Verdict::NotFound => return Err(not_found(product)),
+        Verdict::Discontinued => ErrorCode::ProductDiscontinued,
+        Verdict::NotOpen => ErrorCode::SaleNotOpen,
+    };
+    Err(Problem::new(code).details(json!({ "productId": product })))
+}
+
+fn success(decision: &Decision) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    if decision.verdict == Verdict::Replay {
+        response.insert_header(("Idempotency-Replayed", "true"));
+    }
+    response.json(StockAnswer {
+        success: true,
+        remaining_stock: decision.stock,
+        message: "OK".to_owned(),
+    })
+}
+
+fn unavailable(why: Unavailable) -> Problem {
+    Problem::new(ErrorCode::RetryLater).details(json!({ "reason": why.word() }))
+}
+
+/// No such product.
+pub(super) fn not_found(product: ProductId) -> Problem {
+    Problem::new(ErrorCode::ProductNotFound).details(json!({ "productId": product }))
+}
+
+/// A query failed.
+pub(super) fn ledger(error: LedgerError) -> Problem {
+    match failure(&error) {
+        Failure::Nothing(why) => unavailable(why).cause(&error),
+        Failure::Again | Failure::Unknown => unavailable(Unavailable::Database).cause(&error),
+        Failure::Refused => Problem::internal(&error),
+    }
+}

@@ -1,0 +1,153 @@
+//! Products: everything but their stock.
+
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpResponse, web};
+use chrono::{DateTime, Utc};
+use contracts::product::{CreateProduct, Page, PatchProduct, ProductStatus, ProductView, StockStrategy};
+use diesel::result::{DatabaseErrorKind, Error};
+use platform::http::Problem;
+use serde::Deserialize;
+
+use super::fields::{self, invalid};
+use super::problem::{ledger, not_found};
+use crate::app::App;
+use crate::domain::request::ProductId;
+use crate::ledger::LedgerError;
+use crate::ledger::products::{self, Listing, SortBy};
+
+pub(super) async fn create(
+    app: web::Data<App>,
+    body: web::Json<CreateProduct>,
+) -> Result<HttpResponse, Problem> {
+    fields::name(&body.name)?;
+    fields::price(body.price)?;
+    fields::stock(body.stock)?;
+    body.purchase_limit.map_or(Ok(()), fields::purchase_limit)?;
+    sale_window(body.sale_starts_at, body.sale_ends_at)?;
+    let product = products::create(&app.pool, &body).await.map_err(ledger)?;
+    if product.stock_strategy == StockStrategy::RedisFirst {
+        app.hot.insert(product.id);
+        app.loader.load(product.id).await;
+    }
+    let location = format!("/v1/products/{}", product.id);
+    Ok(HttpResponse::Created()
+        .insert_header((LOCATION, location))
+        .json(product))
+}
+
+pub(super) async fn patch(
+    app: web::Data<App>,
+    product: web::Path<ProductId>,
+    body: web::Json<PatchProduct>,
+) -> Result<web::Json<ProductView>, Problem> {
+    body.name.as_deref().map_or(Ok(()), fields::name)?;
+    body.price.map_or(Ok(()), fields::price)?;
+    body.purchase_limit
+        .flatten()
+        .map_or(Ok(()), fields::purchase_limit)?;
+    sale_window(body.sale_starts_at.flatten(), body.sale_ends_at.flatten())?;
+    let patched = products::patch(&app.pool, *product, &body)
+        .await
+        .map_err(|error| match error {
+            // One end given now, the other stored before.
+            LedgerError::Query(Error::DatabaseError(DatabaseErrorKind::CheckViolation, _)) => {
+                invalid(SALE_WINDOW)
+            }
+            other => ledger(other),
+        })?;
+    patched.map(web::Json).ok_or_else(|| not_found(*product))
+}
+
+const SALE_WINDOW: &str = "saleEndsAt must be later than saleStartsAt";
+
+fn sale_window(starts_at: Option<DateTime<Utc>>, ends_at: Option<DateTime<Utc>>) -> Result<(), Problem> {
+    match (starts_at, ends_at) {
+        (Some(starts_at), Some(ends_at)) if ends_at <= starts_at => Err(invalid(SALE_WINDOW)),
+        _ => Ok(()),
+    }
+}
+
+pub(super) async fn get(
+    app: web::Data<App>,
+    product: web::Path<ProductId>,
+) -> Result<web::Json<ProductView>, Problem> {
+    let found = products::get(&app.pool, *product).await.map_err(ledger)?;
+    found.map(web::Json).ok_or_else(|| not_found(*product))
+}
+
+pub(super) async fn discontinue(
+    app: web::Data<App>,
+    product: web::Path<ProductId>,
+) -> Result<HttpResponse, Problem> {
+    let patch = PatchProduct {
+        status: Some(ProductStatus::Discontinued),
+        ..PatchProduct::default()
+    };
+    let found = products::patch(&app.pool, *product, &patch)
+        .await
+        .map_err(ledger)?;
+    found
+        .map(|_| HttpResponse::NoContent().finish())
+        .ok_or_else(|| not_found(*product))
+}
+
+/// Query of the catalogue.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ListQuery {
+    query: Option<String>,
+    status: Option<ProductStatus>,
+    min_price: Option<i64>,
+    max_price: Option<i64>,
+    page: Option<i64>,
+    size: Option<i64>,
+    sort: Option<String>,
+}
+
+pub(super) async fn list(
+    app: web::Data<App>,
+    query: web::Query<ListQuery>,
+) -> Result<web::Json<Page<ProductView>>, Problem> {
+    let query = query.into_inner();
+    let (page, size) = fields::page(query.page, query.size)?;
+    if query.query.as_deref().is_some_and(|text| text.contains('\0')) {
+        return Err(invalid("query has a character no name can have"));
+    }
+    let (sort_by, descending) = sorting(query.sort.as_deref().unwrap_or("id"))?;
+    let listing = Listing {
+        query: query.query.filter(|text| !text.is_empty()),
+        status: query.status,
+        min_price: query.min_price,
+        max_price: query.max_price,
+        page,
+        size,
+        sort_by,
+        descending,
+    };
+    Ok(web::Json(
+        products::list(&app.pool, &listing).await.map_err(ledger)?,
+    ))
+}
+
+/// `price`, `price,asc` or `price,desc`.
+fn sorting(text: &str) -> Result<(SortBy, bool), Problem> {
+    let (field, direction) = text.split_once(',').unwrap_or((text, "asc"));
+    let sort_by = match field {
+        "id" => SortBy::Id,
+        "name" => SortBy::Name,
+        "price" => SortBy::Price,
+        "stock" => SortBy::Stock,
+        "createdAt" => SortBy::CreatedAt,
+        "updatedAt" => SortBy::UpdatedAt,
+        _ => {
+            return Err(invalid(
+                "sort is one of id, name, price, stock, createdAt, updatedAt",
+            ));
+        }
+    };
+    match direction {
+        "asc" => Ok((sort_by, false)),
+        "desc" => Ok((sort_by, true)),
+        _ => Err(invalid("the direction of sort is asc or desc")),
+    }
+}

@@ -1,0 +1,116 @@
+//! Stock: the requests that move it, and its record.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use contracts::product::Page;
+use contracts::stock::{AdjustStock, DecreaseByOrder, IncreaseByOrder, MovementView};
+use platform::http::Problem;
+use serde::Deserialize;
+
+use super::fields;
+use super::problem::{answer, ledger, not_found};
+use crate::app::App;
+use crate::domain::request::{Adjust, BuyerId, Decrease, Increase, ProductId, Quantity, RequestId};
+use crate::ledger::{movements, products};
+use crate::stock::{decrease, increase};
+
+pub(super) async fn decrease(
+    app: web::Data<App>,
+    product: web::Path<ProductId>,
+    request: HttpRequest,
+    body: web::Json<DecreaseByOrder>,
+) -> Result<HttpResponse, Problem> {
+    let decrease = Decrease {
+        product: *product,
+        request_id: fields::idempotency_key(&request, body.request_id.as_deref())?,
+        order_id: fields::order_id(body.order_id)?,
+        buyer: body
+            .buyer_id
+            .as_deref()
+            .map(BuyerId::new)
+            .transpose()
+            .map_err(fields::refused)?,
+        quantity: Quantity::new(body.quantity).map_err(fields::refused)?,
+    };
+    answer(*product, decrease::decrease(&app, decrease).await)
+}
+
+pub(super) async fn increase(
+    app: web::Data<App>,
+    product: web::Path<ProductId>,
+    request: HttpRequest,
+    body: web::Json<IncreaseByOrder>,
+) -> Result<HttpResponse, Problem> {
+    let request_id = fields::idempotency_key(&request, body.request_id.as_deref())?;
+    let named = body
+        .voids
+        .as_deref()
+        .map(RequestId::new)
+        .transpose()
+        .map_err(fields::refused)?;
+    let increase = Increase {
+        product: *product,
+        voids: Increase::voided(&request_id, named).map_err(fields::refused)?,
+        request_id,
+        order_id: fields::order_id(body.order_id)?,
+        quantity: Quantity::new(body.quantity).map_err(fields::refused)?,
+        reason: body.reason,
+    };
+    answer(*product, increase::increase(&app, increase).await)
+}
+
+pub(super) async fn adjust(
+    app: web::Data<App>,
+    product: web::Path<ProductId>,
+    request: HttpRequest,
+    body: web::Json<AdjustStock>,
+) -> Result<HttpResponse, Problem> {
+    let body = body.into_inner();
+    let request_id = fields::idempotency_key(&request, None)?;
+    Adjust::check(body.delta, body.note.as_deref()).map_err(fields::refused)?;
+    let adjust = Adjust {
+        product: *product,
+        request_id,
+        delta: body.delta,
+        reason: body.reason,
+        note: body.note,
+    };
+    answer(*product, increase::adjust(&app, adjust).await)
+}
+
+/// Query of the ledger.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct MovementsQuery {
+    request_id: Option<String>,
+    order_id: Option<i64>,
+    page: Option<i64>,
+    size: Option<i64>,
+}
+
+pub(super) async fn movements(
+    app: web::Data<App>,
+    product: web::Path<ProductId>,
+    query: web::Query<MovementsQuery>,
+) -> Result<web::Json<Page<MovementView>>, Problem> {
+    let query = query.into_inner();
+    let (page, size) = fields::page(query.page, query.size)?;
+    if let Some(request_id) = &query.request_id {
+        RequestId::new(request_id).map_err(fields::refused)?;
+    }
+    let listing = movements::Listing {
+        request_id: query.request_id,
+        order_id: query.order_id,
+        page,
+        size,
+    };
+    let found = movements::list(&app.pool, *product, &listing)
+        .await
+        .map_err(ledger)?;
+    if found.total_elements == 0 {
+        products::get(&app.pool, *product)
+            .await
+            .map_err(ledger)?
+            .ok_or_else(|| not_found(*product))?;
+    }
+    Ok(web::Json(found))
+}

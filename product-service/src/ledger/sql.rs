@@ -1,0 +1,131 @@
+//! Two query fragments diesel does not have: a name in front of a statement, and the write of a whole decision.
+
+use diesel::QueryResult;
+use diesel::pg::Pg;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
+use diesel::sql_types::{Array, BigInt, Nullable, Text};
+
+/// A statement with its name in front as an SQL comment, so that `pg_stat_activity` and the server's log name it.
+/// Prepared once per connection, like the statement itself.
+pub(super) fn named<Q>(name: &'static str, query: Q) -> Named<Q> {
+    Named { name, query }
+}
+
+pub(super) struct Named<Q> {
+    name: &'static str,
+    query: Q,
+}
+
+impl<Q: QueryId> QueryId for Named<Q> {
+    type QueryId = Named<Q::QueryId>;
+    const HAS_STATIC_QUERY_ID: bool = Q::HAS_STATIC_QUERY_ID;
+}
+
+impl<Q: Query> Query for Named<Q> {
+    type SqlType = Q::SqlType;
+}
+
+impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Named<Q> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("-- ");
+        out.push_sql(self.name);
+        out.push_sql("\n");
+        self.query.walk_ast(out)
+    }
+}
+
+/// The movements of one decision and the products they leave behind, one array per column: a statement with a text of
+/// its own for every number of rows, as a multi-row insert is, would be prepared anew for every batch.
+#[derive(Default)]
+pub(super) struct WriteMovements<'a> {
+    pub(super) product_id: Vec<i64>,
+    pub(super) stock_version: Vec<i64>,
+    pub(super) direction: Vec<&'a str>,
+    pub(super) quantity: Vec<i64>,
+    pub(super) balance_after: Vec<i64>,
+    pub(super) reason: Vec<&'a str>,
+    pub(super) order_id: Vec<Option<i64>>,
+    pub(super) buyer_id: Vec<Option<&'a str>>,
+    pub(super) request_id: Vec<&'a str>,
+    pub(super) note: Vec<Option<&'a str>>,
+    /// The products moved, with their new stock and version.
+    pub(super) moved_id: Vec<i64>,
+    pub(super) moved_stock: Vec<i64>,
+    pub(super) moved_version: Vec<i64>,
+}
+
+impl QueryId for WriteMovements<'_> {
+    type QueryId = WriteMovements<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl QueryFragment<Pg> for WriteMovements<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(
+            "WITH moved AS (INSERT INTO stock_ledger (product_id, stock_version, direction, quantity, \
+             balance_after, reason, order_id, buyer_id, request_id, note) SELECT * FROM unnest(",
+        );
+        out.push_bind_param::<Array<BigInt>, _>(&self.product_id)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<BigInt>, _>(&self.stock_version)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Text>, _>(&self.direction)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<BigInt>, _>(&self.quantity)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<BigInt>, _>(&self.balance_after)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Text>, _>(&self.reason)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Nullable<BigInt>>, _>(&self.order_id)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Nullable<Text>>, _>(&self.buyer_id)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Text>, _>(&self.request_id)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Nullable<Text>>, _>(&self.note)?;
+        out.push_sql(
+            ")) UPDATE products SET stock = after.stock, stock_version = after.stock_version, updated_at = now() \
+             FROM unnest(",
+        );
+        out.push_bind_param::<Array<BigInt>, _>(&self.moved_id)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<BigInt>, _>(&self.moved_stock)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<BigInt>, _>(&self.moved_version)?;
+        out.push_sql(") AS after (id, stock, stock_version) WHERE products.id = after.id");
+        Ok(())
+    }
+}
+
+/// Products with their balance at one ledger version each.
+pub(super) struct Standings<'a> {
+    pub(super) products: &'a [i64],
+    pub(super) versions: &'a [i64],
+}
+
+impl QueryId for Standings<'_> {
+    type QueryId = Standings<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl Query for Standings<'_> {
+    type SqlType = (BigInt, BigInt, BigInt, Nullable<BigInt>);
+}
+
+impl QueryFragment<Pg> for Standings<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(
+            "SELECT p.id, p.stock, p.stock_version, CASE WHEN asked.version = 0 THEN 0 ELSE l.balance_after END \
+             FROM unnest(",
+        );
+        out.push_bind_param::<Array<BigInt>, _>(self.products)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<BigInt>, _>(self.versions)?;
+        out.push_sql(
+            ") AS asked (id, version) JOIN products p ON p.id = asked.id \
+             LEFT JOIN stock_ledger l ON l.product_id = asked.id AND l.stock_version = asked.version ORDER BY p.id",
+        );
+        Ok(())
+    }
+}

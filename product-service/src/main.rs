@@ -1,0 +1,124 @@
+//! The command line of product-service.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use platform::http::health::Health;
+use platform::serve::{Listeners, run, stop_on_signal};
+use platform::{database, telemetry};
+use product_service::app::App;
+use product_service::config::Config;
+use product_service::gate::Gate;
+use product_service::ledger::MIGRATIONS;
+use product_service::stock::audit::audit;
+use product_service::{http, metrics};
+
+/// Owns products and stock.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    /// A TOML file with keys that differ from the defaults.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Sets one key, for example `--set log.format=json`. May be repeated.
+    #[arg(long = "set", global = true, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Migrates the database, then serves until SIGTERM or SIGINT.
+    Serve,
+    /// Migrates the database and ends.
+    Migrate,
+    /// Prints the gate beside the database for every hot product; exit code 2 when one has drifted.
+    Audit,
+    /// Prints the configuration in force, secrets masked.
+    Config,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match command(Cli::parse()).await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("product-service: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn command(cli: Cli) -> anyhow::Result<ExitCode> {
+    let config = Config::load(cli.config.as_deref(), &cli.set)?;
+    match cli.command {
+        Command::Serve => serve(config).await.map(|()| ExitCode::SUCCESS),
+        Command::Migrate => {
+            let applied = database::migrate(&config.database.url, MIGRATIONS).await?;
+            println!("{} migrations applied {applied:?}", applied.len());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Audit => print_audit(&config).await,
+        Command::Config => {
+            print!("{}", platform::config::print(&config));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    telemetry::init(&config.log)?;
+    let recorded = telemetry::install_metrics()?;
+    metrics::touch();
+    let stop = stop_on_signal()?;
+    let listeners = Listeners::bind(&config.server)?;
+    database::migrate(&config.database.url, MIGRATIONS)
+        .await
+        .context("migrating the database")?;
+    let (app, tasks) = App::start(&config)?;
+    let health = health(&app, &config)?;
+    let served = run(
+        &config.server,
+        listeners,
+        health,
+        recorded,
+        http::public(&app),
+        http::admin(&app),
+        stop,
+    )
+    .await;
+    drop(app);
+    if !tasks.drain(config.server.shutdown_grace()).await {
+        tracing::error!(
+            "the queues did not run dry within the grace; what was left had no effect or is in the ledger"
+        );
+    }
+    Ok(served?)
+}
+
+fn health(app: &App, config: &Config) -> anyhow::Result<Health> {
+    let gate = app.gate.clone();
+    let health = Health::builder().optional("redis", move || {
+        let gate = gate.clone();
+        async move { gate.ping().await }
+    });
+    Ok(database::health_checks(health, &config.database, || MIGRATIONS)?.build())
+}
+
+async fn print_audit(config: &Config) -> anyhow::Result<ExitCode> {
+    let gate = Gate::new(&config.redis, config.gate.clone())?;
+    let audits = audit(&gate, &database::pool(&config.database)?).await?;
+    println!("{}", serde_json::to_string_pretty(&audits)?);
+    let drifted = audits
+        .iter()
+        .filter_map(|audit| audit.gate.as_ref())
+        .any(|gate| gate.drift != Some(0));
+    Ok(if drifted {
+        ExitCode::from(2)
+    } else {
+        ExitCode::SUCCESS
+    })
+}

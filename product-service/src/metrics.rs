@@ -1,0 +1,153 @@
+//! Every event of this service: its log line and its metric. Nothing else in the crate names a metric.
+
+use std::time::Duration;
+
+use metrics::{counter, histogram};
+
+use crate::domain::request::ProductId;
+use crate::domain::words::{Admission, LoadStep, Settled, Unavailable, Verdict};
+use crate::gate::GateError;
+use crate::ledger::LedgerError;
+use crate::ledger::failure::Failure;
+use crate::stock::load::LoadError;
+
+const ADMISSIONS: &str = "hotstock_gate_admissions_total";
+const DECISIONS: &str = "hotstock_decisions_total";
+const UNDECIDED: &str = "hotstock_undecided_total";
+const SETTLED: &str = "hotstock_gate_settled_total";
+const SETTLE_DROPPED: &str = "hotstock_gate_settle_dropped_total";
+const GATE_FAILURES: &str = "hotstock_gate_failures_total";
+const LOADS: &str = "hotstock_gate_loads_total";
+const DECIDE_FAILURES: &str = "hotstock_decide_failures_total";
+const GATE_BATCH: &str = "hotstock_gate_batch_size";
+const GATE_SECONDS: &str = "hotstock_gate_batch_seconds";
+const DECIDE_BATCH: &str = "hotstock_decide_batch_size";
+const DECIDE_SECONDS: &str = "hotstock_decide_batch_seconds";
+
+/// Calls of the gate that can fail, as a label.
+const CALLS: [&str; 4] = ["reserve", "settle", "peek", "purge"];
+
+/// Makes every series exist, at zero: a dashboard must not find nothing where nothing has happened yet.
+pub fn touch() {
+    Admission::ALL
+        .iter()
+        .for_each(|word| counter!(ADMISSIONS, "outcome" => word.word()).absolute(0));
+    Verdict::ALL
+        .iter()
+        .for_each(|word| counter!(DECISIONS, "outcome" => word.word()).absolute(0));
+    Unavailable::ALL
+        .iter()
+        .for_each(|word| counter!(UNDECIDED, "reason" => word.word()).absolute(0));
+    Settled::ALL
+        .iter()
+        .for_each(|word| counter!(SETTLED, "outcome" => word.word()).absolute(0));
+    LoadStep::ALL
+        .iter()
+        .for_each(|word| counter!(LOADS, "outcome" => word.word()).absolute(0));
+    CALLS
+        .iter()
+        .for_each(|call| counter!(GATE_FAILURES, "call" => *call).absolute(0));
+    counter!(SETTLE_DROPPED).absolute(0);
+    counter!(DECIDE_FAILURES).absolute(0);
+}
+
+/// The gate has spoken about one request.
+pub fn admission(admission: Admission) {
+    counter!(ADMISSIONS, "outcome" => admission.word()).increment(1);
+}
+
+/// The gate's queue was full.
+pub fn gate_queue_full() {
+    tracing::debug!("the gate's queue is full");
+}
+
+/// One round trip to the gate, answered or not.
+pub fn gate_batch(requests: usize, took: Duration) {
+    histogram!(GATE_BATCH).record(size(requests));
+    histogram!(GATE_SECONDS).record(took);
+}
+
+/// The gate did not answer; `requests` go to the decision without it.
+pub fn gate_failed(error: &GateError, requests: usize) {
+    counter!(GATE_FAILURES, "call" => "reserve").increment(1);
+    tracing::warn!(%error, requests, "the gate did not answer; the database decides");
+}
+
+/// The gate took notice of facts and releases of one product.
+pub fn settled(result: &Result<Settled, GateError>) {
+    match result {
+        Ok(settled) => counter!(SETTLED, "outcome" => settled.word()).increment(1),
+        Err(error) => settle_failed(error),
+    }
+}
+
+/// The gate took no notice.
+pub fn settle_failed(error: &GateError) {
+    counter!(GATE_FAILURES, "call" => "settle").increment(1);
+    tracing::warn!(%error, "the gate was not told what was committed");
+}
+
+/// A fact or release found no room.
+pub fn settle_dropped() {
+    counter!(SETTLE_DROPPED).increment(1);
+}
+
+/// A product's gate could not be looked at.
+pub fn peek_failed(error: &GateError) {
+    counter!(GATE_FAILURES, "call" => "peek").increment(1);
+    tracing::warn!(%error, "the gate cannot be looked at");
+}
+
+/// A product's keys could not be removed.
+pub fn purge_failed(product: ProductId, error: &GateError) {
+    counter!(GATE_FAILURES, "call" => "purge").increment(1);
+    tracing::warn!(%error, product, "the keys of a product could not be removed");
+}
+
+/// A load has ended.
+pub fn loaded(product: ProductId, result: &Result<LoadStep, LoadError>) {
+    match result {
+        Ok(step) => {
+            counter!(LOADS, "outcome" => step.word()).increment(1);
+            tracing::info!(product, outcome = step.word(), "load");
+        }
+        Err(error) => tracing::warn!(product, %error, "a load failed; the next request tries again"),
+    }
+}
+
+/// The ledger's queue was full.
+pub fn ledger_queue_full() {
+    tracing::debug!("the ledger's queue is full");
+}
+
+/// One decision transaction that committed.
+pub fn decide_batch(requests: usize, took: Duration) {
+    histogram!(DECIDE_BATCH).record(size(requests));
+    histogram!(DECIDE_SECONDS).record(took);
+}
+
+/// One decision transaction that did not, as far as is known.
+pub fn decide_failed(error: &LedgerError, failure: Failure, requests: usize) {
+    counter!(DECIDE_FAILURES).increment(1);
+    tracing::warn!(%error, failure = failure.word(), requests, "a decision failed");
+}
+
+/// One request was decided.
+pub fn decided(verdict: Verdict) {
+    counter!(DECISIONS, "outcome" => verdict.word()).increment(1);
+}
+
+/// One request got no decision.
+pub fn undecided(why: Unavailable) {
+    counter!(UNDECIDED, "reason" => why.word()).increment(1);
+}
+
+/// The list of hot products could not be refreshed.
+pub fn hot_products_failed(error: &LedgerError) {
+    tracing::warn!(%error, "the list of hot products could not be refreshed");
+}
+
+#[expect(clippy::cast_precision_loss, reason = "batch sizes are small")]
+fn size(requests: usize) -> f64 {
+    requests as f64
+}
