@@ -46,6 +46,11 @@ mod tests {
     }
 
     #[test]
+    fn the_keys_and_defaults_operators_see() {
+        insta::assert_snapshot!(platform::config::print(&Config::load(None, &[]).unwrap()));
+    }
+
+    #[test]
     fn every_key_of_the_shipped_file_is_commented() {
         let mut before = "";
         for line in DEFAULTS.lines() {

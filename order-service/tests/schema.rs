@@ -78,13 +78,15 @@ async fn every_table_column_and_index_says_what_it_is_for() {
     connection
         .batch_execute(
             "DO $$ DECLARE silent text; BEGIN
-                SELECT string_agg(c.relname || coalesce('.' || a.attname, ''), ', ') INTO silent
-                FROM pg_class c
-                LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND c.relkind = 'r'
-                LEFT JOIN pg_index i ON i.indexrelid = c.oid
-                WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'i')
-                  AND c.relname NOT LIKE '\\_\\_diesel%' AND i.indisprimary IS NOT TRUE
-                  AND coalesce(col_description(c.oid, a.attnum), obj_description(c.oid)) IS NULL;
+                SELECT string_agg(name, ', ') INTO silent FROM (
+                    SELECT oid, relname::text AS name, obj_description(oid) AS comment FROM pg_class
+                    WHERE relkind IN ('r', 'i') AND oid NOT IN (SELECT indexrelid FROM pg_index WHERE indisprimary)
+                    UNION ALL
+                    SELECT oid, relname || '.' || attname, col_description(oid, attnum)
+                    FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid AND attnum > 0
+                    WHERE relkind = 'r'
+                ) AS named JOIN pg_class USING (oid)
+                WHERE relnamespace = 'public'::regnamespace AND comment IS NULL AND name NOT LIKE '\\_\\_diesel%';
                 ASSERT silent IS NULL, silent;
              END $$;",
         )

@@ -235,6 +235,18 @@ mod tests {
     }
 
     #[test]
+    fn the_codes_and_texts_clients_see() {
+        let lines: Vec<String> = ErrorCode::ALL
+            .iter()
+            .map(|code| {
+                let (en, ko) = (code.message(Locale::En), code.message(Locale::Ko));
+                format!("{} {code}\n    {en}\n    {ko}", code.status())
+            })
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
     fn details_are_written_as_null_when_there_are_none() {
         let body = ErrorBody {
             error: ErrorCode::NotFound,

@@ -299,6 +299,7 @@ async fn a_service_may_start_before_its_database() {
         ["20261101000001", "20261101000002"]
     );
     // What waiting cannot mend is an error at once.
-    let broken = migrate_when_reachable(&url, || BROKEN).await.unwrap_err();
+    let empty = Secret::new(postgres.create_unique_database("empty").await.unwrap());
+    let broken = migrate_when_reachable(&empty, || BROKEN).await.unwrap_err();
     assert!(matches!(broken, DatabaseError::Migration(_)), "{broken}");
 }
