@@ -36,6 +36,8 @@ impl ServiceOptions {
             preferred_port: None,
             env: Vec::new(),
         };
+        // Logs go to a file, and from there into error messages.
+        options.set("NO_COLOR", "1");
         options.set("HOTSTOCK__LOG__FORMAT", "human");
         options.set("HOTSTOCK__LOG__FILTER", "info");
         options

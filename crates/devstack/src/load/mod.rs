@@ -33,25 +33,30 @@ pub struct Stores {
 
 /// Runs the sale and judges it. Nobody else may trade the same products meanwhile.
 ///
-/// An error means that it could not be run; wrong books are a verdict.
+/// Sales go on while Redis is down, and so does this; then the gate is left out of the verdict. An error means that
+/// the sale could not be run; wrong books are a verdict.
 pub async fn flash_sale(sale: &FlashSale, stores: &Stores) -> Result<Verdict> {
-    let redis_url = stores.redis_url.as_deref();
-    let before = books::audit(&stores.database_url, redis_url, &sale.product_ids).await?;
-    let tally = sale.run().await?;
-    let balanced = books::wait_until_balanced(
-        &stores.database_url,
+    let Stores {
+        database_url,
         redis_url,
-        &sale.product_ids,
-        BALANCE_TIMEOUT,
-    )
-    .await;
-    let after = match balanced {
-        Ok(books) => books,
-        Err(_) => books::audit(&stores.database_url, redis_url, &sale.product_ids).await?,
+    } = stores;
+    let product_ids = &sale.product_ids;
+    let before = books::audit(database_url, None, product_ids).await?;
+    let tally = sale.run().await?;
+    let balanced =
+        books::wait_until_balanced(database_url, redis_url.as_deref(), product_ids, BALANCE_TIMEOUT).await;
+    let (after, gate_fault) = match balanced {
+        Ok(after) => (after, None),
+        Err(_) => match books::audit(database_url, redis_url.as_deref(), product_ids).await {
+            Ok(after) => (after, None),
+            Err(error) => (
+                books::audit(database_url, None, product_ids).await?,
+                Some(format!("{error:#}")),
+            ),
+        },
     };
     let products = before.iter().zip(&after).map(|(before, after)| {
-        let position = sale
-            .product_ids
+        let position = product_ids
             .iter()
             .position(|id| *id == after.product_id)
             .unwrap_or_default();
@@ -62,6 +67,7 @@ pub async fn flash_sale(sale: &FlashSale, stores: &Stores) -> Result<Verdict> {
     Ok(Verdict {
         products,
         faults,
+        gate_fault,
         tally,
     })
 }

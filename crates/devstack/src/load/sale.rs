@@ -1,5 +1,6 @@
 //! The stampede: every buyer asks exactly once, all at the same time or at a given rate.
 
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -94,6 +95,9 @@ impl FlashSale {
     fn check(&self) -> Result<()> {
         if self.product_urls.is_empty() || self.product_ids.is_empty() {
             bail!("a sale needs at least one url and one product");
+        }
+        if HashSet::<_>::from_iter(&self.product_ids).len() < self.product_ids.len() {
+            bail!("a product is named twice");
         }
         if self.buyers == 0 || self.concurrency == 0 {
             bail!("a sale needs at least one buyer and one client");

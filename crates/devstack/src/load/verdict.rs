@@ -14,6 +14,8 @@ pub struct Verdict {
     pub products: Vec<ProductVerdict>,
     /// What is wrong inside the books themselves.
     pub faults: Vec<String>,
+    /// Why the gate could not be asked, if it was to be and could not.
+    pub gate_fault: Option<String>,
     /// What the buyers were told.
     pub tally: Tally,
 }
@@ -119,7 +121,8 @@ impl Verdict {
                 self.sum(|product| product.sold_by_gate.unwrap_or(product.sold_by_ledger)),
             )?;
         } else {
-            row(f, "sold, by the gate", "(no gate loaded)")?;
+            let why = self.gate_fault.as_deref().unwrap_or("no gate loaded");
+            row(f, "sold, by the gate", format!("({why})"))?;
         }
         row(f, "oversold", self.sum(ProductVerdict::oversold))?;
         let left = self.sum(|product| product.left_though_refused);
