@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 use devstack::{Postgres, PostgresOptions, Service, ServiceOptions, shared_postgres, wait_for};
+use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use serde_json::{Value, json};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -99,6 +100,25 @@ async fn several_instances_start_on_an_empty_database_at_once() {
     for service in [first, second, third] {
         assert_eq!(service.unwrap().terminate().await.unwrap(), 0);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_that_fails_ends_the_service_and_says_which() {
+    let database = fresh_database().await;
+    let mut connection = AsyncPgConnection::establish(&database).await.unwrap();
+    connection
+        .batch_execute("CREATE TABLE orders (in_the_way int)")
+        .await
+        .unwrap();
+    let free = ["server.bind=127.0.0.1:0", "server.admin_bind=127.0.0.1:0"];
+    let url = format!("database.url={database}");
+    let output = program(&["serve", "--set", free[0], "--set", free[1], "--set", &url], &[]);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(
+        message.contains("000001_orders") && message.contains("already exists"),
+        "{message}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
