@@ -5,6 +5,7 @@
 
 mod admin;
 mod fields;
+pub mod openapi;
 mod problem;
 mod products;
 mod stock;
@@ -21,7 +22,8 @@ pub fn public(app: &Arc<App>) -> impl Fn(&mut ServiceConfig) + Clone + Send + 's
     move |cfg| {
         cfg.app_data(app.clone())
             .service(web::scope("/v1").configure(api))
-            .configure(api);
+            .configure(api)
+            .configure(|cfg| openapi::mount(cfg, openapi::public_document()));
     }
 }
 
@@ -50,6 +52,7 @@ pub fn admin(app: &Arc<App>) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'st
         cfg.app_data(app.clone())
             .service(web::resource("/admin/products/{id}/load-stock-redis").route(post().to(admin::load)))
             .service(web::resource("/admin/products/{id}/unload-stock-redis").route(post().to(admin::unload)))
-            .service(web::resource("/admin/stock/audit").route(get().to(admin::audit)));
+            .service(web::resource("/admin/stock/audit").route(get().to(admin::audit)))
+            .configure(|cfg| openapi::mount(cfg, openapi::admin_document()));
     }
 }

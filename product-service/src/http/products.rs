@@ -7,14 +7,26 @@ use contracts::product::{CreateProduct, Page, PatchProduct, ProductStatus, Produ
 use diesel::result::{DatabaseErrorKind, Error};
 use platform::http::Problem;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::fields::{self, invalid};
+use super::openapi::{CreateErrors, ListErrors, PatchErrors, ProductErrors, ProductParam};
 use super::problem::{ledger, not_found};
 use crate::app::App;
 use crate::domain::request::ProductId;
 use crate::ledger::LedgerError;
 use crate::ledger::products::{self, Listing, SortBy};
 
+/// Creates a product
+#[utoipa::path(
+    post, path = "/v1/products", tag = "products", operation_id = "createProduct",
+    request_body = CreateProduct,
+    responses(
+        (status = 201, description = "Created", body = ProductView,
+            headers(("Location", description = "Path of the product"))),
+        CreateErrors,
+    )
+)]
 pub(super) async fn create(
     app: web::Data<App>,
     body: web::Json<CreateProduct>,
@@ -35,6 +47,13 @@ pub(super) async fn create(
         .json(product))
 }
 
+/// Changes what is given, never stock
+#[utoipa::path(
+    patch, path = "/v1/products/{id}", tag = "products", operation_id = "patchProduct",
+    params(ProductParam),
+    request_body = PatchProduct,
+    responses((status = 200, description = "Changed", body = ProductView), PatchErrors)
+)]
 pub(super) async fn patch(
     app: web::Data<App>,
     product: web::Path<ProductId>,
@@ -67,6 +86,12 @@ fn sale_window(starts_at: Option<DateTime<Utc>>, ends_at: Option<DateTime<Utc>>)
     }
 }
 
+/// A product
+#[utoipa::path(
+    get, path = "/v1/products/{id}", tag = "products", operation_id = "getProduct",
+    params(ProductParam),
+    responses((status = 200, description = "The product", body = ProductView), ProductErrors)
+)]
 pub(super) async fn get(
     app: web::Data<App>,
     product: web::Path<ProductId>,
@@ -75,6 +100,14 @@ pub(super) async fn get(
     found.map(web::Json).ok_or_else(|| not_found(*product))
 }
 
+/// Discontinues a product
+///
+/// It cannot be sold any more; its orders can still be cancelled.
+#[utoipa::path(
+    delete, path = "/v1/products/{id}", tag = "products", operation_id = "discontinueProduct",
+    params(ProductParam),
+    responses((status = 204, description = "Discontinued"), ProductErrors)
+)]
 pub(super) async fn discontinue(
     app: web::Data<App>,
     product: web::Path<ProductId>,
@@ -92,18 +125,35 @@ pub(super) async fn discontinue(
 }
 
 /// Query of the catalogue.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
+    /// Part of the name, in any case.
     query: Option<String>,
+    /// Only products of this status.
     status: Option<ProductStatus>,
+    /// Lowest price, inclusive.
     min_price: Option<i64>,
+    /// Highest price, inclusive.
     max_price: Option<i64>,
+    /// Which page, from 0.
+    #[param(default = 0, minimum = 0, maximum = 2_147_483_647)]
     page: Option<i64>,
+    /// Entries per page.
+    #[param(default = 20, minimum = 1, maximum = 100)]
     size: Option<i64>,
+    /// `id`, `name`, `price`, `stock`, `createdAt` or `updatedAt`, then `,asc` or `,desc`.
+    #[param(default = "id,asc")]
     sort: Option<String>,
 }
 
+/// Lists products
+#[utoipa::path(
+    get, path = "/v1/products", tag = "products", operation_id = "listProducts",
+    params(ListQuery),
+    responses((status = 200, description = "One page", body = Page<ProductView>), ListErrors)
+)]
 pub(super) async fn list(
     app: web::Data<App>,
     query: web::Query<ListQuery>,

@@ -2,17 +2,34 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use contracts::product::Page;
-use contracts::stock::{AdjustStock, DecreaseByOrder, IncreaseByOrder, MovementView};
+use contracts::stock::{AdjustStock, DecreaseByOrder, IncreaseByOrder, MovementView, StockAnswer};
 use platform::http::Problem;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::fields;
+use super::openapi::{
+    AdjustErrors, DecreaseErrors, IdempotencyKeyParam, IncreaseErrors, ProductErrors, ProductParam,
+};
 use super::problem::{answer, ledger, not_found};
 use crate::app::App;
 use crate::domain::request::{Adjust, BuyerId, Decrease, Increase, ProductId, Quantity, RequestId};
 use crate::ledger::{movements, products};
 use crate::stock::{decrease, increase};
 
+/// An order takes units
+///
+/// Answers 200 only after the movement is committed.
+#[utoipa::path(
+    patch, path = "/v1/products/{id}/stock/decrease-by-order", tag = "stock", operation_id = "decreaseByOrder",
+    params(ProductParam, IdempotencyKeyParam),
+    request_body = DecreaseByOrder,
+    responses(
+        (status = 200, description = "Taken, now or before under this key", body = StockAnswer,
+            headers(("Idempotency-Replayed", description = "`true` when it was taken before"))),
+        DecreaseErrors,
+    )
+)]
 pub(super) async fn decrease(
     app: web::Data<App>,
     product: web::Path<ProductId>,
@@ -34,6 +51,20 @@ pub(super) async fn decrease(
     answer(*product, decrease::decrease(&app, decrease).await)
 }
 
+/// Voids an order's decrease
+///
+/// Gives back exactly what the decrease took, once. Where it took nothing, or has not arrived yet, nothing is given
+/// back, and the decrease is refused from now on.
+#[utoipa::path(
+    patch, path = "/v1/products/{id}/stock/increase-by-order", tag = "stock", operation_id = "increaseByOrder",
+    params(ProductParam, IdempotencyKeyParam),
+    request_body = IncreaseByOrder,
+    responses(
+        (status = 200, description = "Void, now or before under this key", body = StockAnswer,
+            headers(("Idempotency-Replayed", description = "`true` when it was voided before"))),
+        IncreaseErrors,
+    )
+)]
 pub(super) async fn increase(
     app: web::Data<App>,
     product: web::Path<ProductId>,
@@ -58,6 +89,17 @@ pub(super) async fn increase(
     answer(*product, increase::increase(&app, increase).await)
 }
 
+/// Corrects stock by hand
+#[utoipa::path(
+    post, path = "/v1/products/{id}/stock/adjust", tag = "stock", operation_id = "adjustStock",
+    params(ProductParam, IdempotencyKeyParam),
+    request_body = AdjustStock,
+    responses(
+        (status = 200, description = "Adjusted, now or before under this key", body = StockAnswer,
+            headers(("Idempotency-Replayed", description = "`true` when it was adjusted before"))),
+        AdjustErrors,
+    )
+)]
 pub(super) async fn adjust(
     app: web::Data<App>,
     product: web::Path<ProductId>,
@@ -78,15 +120,28 @@ pub(super) async fn adjust(
 }
 
 /// Query of the ledger.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct MovementsQuery {
+    /// Only the movement of this key.
     request_id: Option<String>,
+    /// Only movements of this order.
     order_id: Option<i64>,
+    /// Which page, from 0.
+    #[param(default = 0, minimum = 0, maximum = 2_147_483_647)]
     page: Option<i64>,
+    /// Entries per page.
+    #[param(default = 20, minimum = 1, maximum = 100)]
     size: Option<i64>,
 }
 
+/// The ledger of a product, newest first
+#[utoipa::path(
+    get, path = "/v1/products/{id}/stock/movements", tag = "stock", operation_id = "listMovements",
+    params(ProductParam, MovementsQuery),
+    responses((status = 200, description = "One page", body = Page<MovementView>), ProductErrors)
+)]
 pub(super) async fn movements(
     app: web::Data<App>,
     product: web::Path<ProductId>,
