@@ -115,17 +115,28 @@ async fn show_progress(sale: &FlashSale) -> std::convert::Infallible {
     } else {
         LINE_INTERVAL
     };
+    let mut shown = 0;
     loop {
         tokio::time::sleep(interval).await;
         let buyers = sale.progress.buyers.load(Ordering::Relaxed);
         let sales = sale.progress.sales.load(Ordering::Relaxed);
+        let status = if buyers == sale.buyers {
+            "; auditing the books"
+        } else {
+            ""
+        };
         match &bar {
             Some(bar) => {
                 bar.set_position(buyers);
-                bar.set_message(format!("{sales} sold"));
+                bar.set_message(format!("{sales} sold{status}"));
             }
-            None => show::progress(&format!("{buyers}/{} buyers answered, {sales} sold", sale.buyers)),
+            None if buyers == shown => {}
+            None => show::progress(&format!(
+                "{buyers}/{} buyers answered, {sales} sold{status}",
+                sale.buyers
+            )),
         }
+        shown = buyers;
     }
 }
 

@@ -36,6 +36,8 @@ enum Command {
     /// Sell a limited edition to a stampede on the running stack, and audit the books
     ///
     /// Every buyer asks exactly once. Exit status: 0 the books are right, 2 they are wrong, 3 it could not be run.
+    /// This tool shares the machine with what it measures; to see how fast that is, run the tool optimised too:
+    /// cargo run --release -p devstack --bin dev -- flash-sale ...
     FlashSale(flash_sale::FlashSaleArgs),
 }
 
