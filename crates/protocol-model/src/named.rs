@@ -180,6 +180,25 @@ pub const WITH_FAULTS: &[Config] = &[
         ..Config::BASE
     },
     Config {
+        name: "limit-losses",
+        about: "purchase limit of 1, 2 ids of one buyer; cancel; emptied once; messages lost and repeated, deaths",
+        stock: 2,
+        limit: 1,
+        limited_requests: 2,
+        cancels: 1,
+        promises: Promises::SAFETY,
+        faults: Faults {
+            flushes: 1,
+            any_path: true,
+            lose: true,
+            repeat: true,
+            kill: true,
+            slow_holds: true,
+            ..SLOW_LOADS
+        },
+        ..Config::BASE
+    },
+    Config {
         name: "one-id",
         about: "1 id with 3 attempts; every fault of messages and processes; emptied once; void",
         quantities: &[1],

@@ -72,7 +72,8 @@ fn damage_failover_and_losses_neither_oversell_nor_drift() {
         ("damage", 60_000),
         ("lost-id", 450),
         ("failover", 1_250_000),
-        ("cold-losses", 1_000_000),
+        ("limit-losses", 180_000),
+        ("cold-losses", 1_200_000),
     ];
     for (name, states_min) in least {
         assert_named(name, states_min);
