@@ -31,7 +31,7 @@ end
 for i = 3 * fact_count + 2, #ARGV do
   fields[#fields + 1] = 'h:' .. ARGV[i]
 end
-if #fields == 0 then return 'applied' end
+if #fields == 0 then return keep and 'kept' or 'applied' end
 
 -- 2. The sold set. `k` follows what really changed, so that a set that lost members shows.
 local grown = 0
