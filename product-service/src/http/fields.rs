@@ -1,11 +1,50 @@
 //! Values that arrive in headers, queries and bodies, checked against their ranges.
 
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+
 use actix_web::HttpRequest;
+use chrono::{DateTime, Datelike, Utc};
 use contracts::error::ErrorCode;
 use contracts::limits::{NAME_LENGTH_MAX, PAGE_SIZE_MAX, PRICE_MAX, QUANTITY_MAX, STOCK_MAX};
 use platform::http::Problem;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::domain::request::{Invalid, RequestId};
+
+/// A body that is a JSON object. Left to itself, serde takes an array too, its items in the order of the fields.
+pub(super) struct Object<T>(pub(super) T);
+
+impl<T> Deref for Object<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(body: D) -> Result<Self, D::Error> {
+        body.deserialize_map(Fields(PhantomData)).map(Self)
+    }
+}
+
+struct Fields<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(fields))
+    }
+}
 
 /// A value outside its range.
 pub(super) fn invalid(message: impl Into<String>) -> Problem {
@@ -84,6 +123,15 @@ pub(super) fn stock(stock: i64) -> Result<(), Problem> {
 
 pub(super) fn purchase_limit(limit: i64) -> Result<(), Problem> {
     in_range("purchaseLimit", limit, 1, QUANTITY_MAX)
+}
+
+/// A moment every store and client can express; Postgres ends long before chrono does.
+pub(super) fn moment(field: &str, moment: DateTime<Utc>) -> Result<(), Problem> {
+    if (1..=9999).contains(&moment.year()) {
+        Ok(())
+    } else {
+        Err(invalid(format!("{field} must be within the years 1 to 9999")))
+    }
 }
 
 /// Page number and size, with their defaults.

@@ -9,7 +9,7 @@ use platform::http::Problem;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::fields::{self, invalid};
+use super::fields::{self, Object, invalid};
 use super::openapi::{CreateErrors, ListErrors, PatchErrors, ProductErrors, ProductParam};
 use super::problem::{ledger, not_found};
 use crate::app::App;
@@ -29,14 +29,14 @@ use crate::ledger::products::{self, Listing, SortBy};
 )]
 pub(super) async fn create(
     app: web::Data<App>,
-    body: web::Json<CreateProduct>,
+    body: web::Json<Object<CreateProduct>>,
 ) -> Result<HttpResponse, Problem> {
     fields::name(&body.name)?;
     fields::price(body.price)?;
     fields::stock(body.stock)?;
     body.purchase_limit.map_or(Ok(()), fields::purchase_limit)?;
     sale_window(body.sale_starts_at, body.sale_ends_at)?;
-    let product = products::create(&app.pool, &body).await.map_err(ledger)?;
+    let product = products::create(&app.pool, &body).await.map_err(unwritten)?;
     if product.stock_strategy == StockStrategy::RedisFirst {
         app.hot.insert(product.id);
         app.loader.load(product.id).await;
@@ -57,7 +57,7 @@ pub(super) async fn create(
 pub(super) async fn patch(
     app: web::Data<App>,
     product: web::Path<ProductId>,
-    body: web::Json<PatchProduct>,
+    body: web::Json<Object<PatchProduct>>,
 ) -> Result<web::Json<ProductView>, Problem> {
     body.name.as_deref().map_or(Ok(()), fields::name)?;
     body.price.map_or(Ok(()), fields::price)?;
@@ -67,22 +67,29 @@ pub(super) async fn patch(
     sale_window(body.sale_starts_at.flatten(), body.sale_ends_at.flatten())?;
     let patched = products::patch(&app.pool, *product, &body)
         .await
-        .map_err(|error| match error {
-            // One end given now, the other stored before.
-            LedgerError::Query(Error::DatabaseError(DatabaseErrorKind::CheckViolation, _)) => {
-                invalid(SALE_WINDOW)
-            }
-            other => ledger(other),
-        })?;
+        .map_err(unwritten)?;
     patched.map(web::Json).ok_or_else(|| not_found(*product))
 }
 
 const SALE_WINDOW: &str = "saleEndsAt must be later than saleStartsAt";
 
 fn sale_window(starts_at: Option<DateTime<Utc>>, ends_at: Option<DateTime<Utc>>) -> Result<(), Problem> {
+    starts_at.map_or(Ok(()), |at| fields::moment("saleStartsAt", at))?;
+    ends_at.map_or(Ok(()), |at| fields::moment("saleEndsAt", at))?;
     match (starts_at, ends_at) {
         (Some(starts_at), Some(ends_at)) if ends_at <= starts_at => Err(invalid(SALE_WINDOW)),
         _ => Ok(()),
+    }
+}
+
+/// Why a product was not written. Of its rules only the sale window can still be broken here: one end may have been
+/// stored before, and the database tells moments apart less finely than the request.
+fn unwritten(error: LedgerError) -> Problem {
+    match error {
+        LedgerError::Query(Error::DatabaseError(DatabaseErrorKind::CheckViolation, _)) => {
+            invalid(SALE_WINDOW)
+        }
+        other => ledger(other),
     }
 }
 

@@ -7,7 +7,7 @@ use platform::http::Problem;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::fields;
+use super::fields::{self, Object};
 use super::openapi::{
     AdjustErrors, DecreaseErrors, IdempotencyKeyParam, IncreaseErrors, ProductErrors, ProductParam,
 };
@@ -34,7 +34,7 @@ pub(super) async fn decrease(
     app: web::Data<App>,
     product: web::Path<ProductId>,
     request: HttpRequest,
-    body: web::Json<DecreaseByOrder>,
+    body: web::Json<Object<DecreaseByOrder>>,
 ) -> Result<HttpResponse, Problem> {
     let decrease = Decrease {
         product: *product,
@@ -69,7 +69,7 @@ pub(super) async fn increase(
     app: web::Data<App>,
     product: web::Path<ProductId>,
     request: HttpRequest,
-    body: web::Json<IncreaseByOrder>,
+    body: web::Json<Object<IncreaseByOrder>>,
 ) -> Result<HttpResponse, Problem> {
     let request_id = fields::idempotency_key(&request, body.request_id.as_deref())?;
     let named = body
@@ -104,9 +104,9 @@ pub(super) async fn adjust(
     app: web::Data<App>,
     product: web::Path<ProductId>,
     request: HttpRequest,
-    body: web::Json<AdjustStock>,
+    body: web::Json<Object<AdjustStock>>,
 ) -> Result<HttpResponse, Problem> {
-    let body = body.into_inner();
+    let Object(body) = body.into_inner();
     let request_id = fields::idempotency_key(&request, None)?;
     Adjust::check(body.delta, body.note.as_deref()).map_err(fields::refused)?;
     let adjust = Adjust {
