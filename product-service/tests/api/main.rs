@@ -5,9 +5,11 @@
 mod fixture;
 
 mod adjust;
+mod admin;
 mod idempotency;
 mod increase;
 mod listing;
 mod movements;
 mod products;
 mod requests;
+mod rules;
