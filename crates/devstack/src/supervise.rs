@@ -232,8 +232,11 @@ fn watch(mut supervisor: Child, lines: BufReader<ChildStdout>, state: &State) {
 fn command(program: &Program, log: File) -> Command {
     let mut command = Command::new("/bin/sh");
     let scratch = program.scratch.as_deref().map_or(OsStr::new(""), Path::as_os_str);
+    // Without its comments: whoever lists processes sees the script.
+    let is_code = |line: &&str| !line.trim_start().starts_with('#');
+    let script = SCRIPT.lines().filter(is_code).collect::<Vec<_>>().join("\n");
     command
-        .args(["-c", SCRIPT, "supervise"])
+        .args(["-c", &script, "supervise"])
         .arg(scratch)
         .arg(signal_name(program.end_signal))
         .arg(program.end_grace.as_secs().max(1).to_string())
