@@ -7,4 +7,7 @@ mod fixture;
 mod adjust;
 mod idempotency;
 mod increase;
+mod listing;
+mod movements;
 mod products;
+mod requests;
