@@ -1,15 +1,17 @@
 -- peek.lua: the sums of one product's gate at one moment, for audit and reconcile. Changes nothing, except that half
 -- a gate is removed, as by every script.
 --
--- ARGV[1]  how many ids of overdue holds to name at most
+-- ARGV[1]  how many overdue holds, and how many facts beyond v, to name at most
 -- Reply: { } when not loaded, else
---        { counter, v, holds, held units, facts beyond v, their sum, sold ids, k, { overdue request id… } }
+--        { counter, v, holds, held units, facts beyond v, their sum, sold ids, k,
+--          { request id of an overdue hold… }, { version of a fact beyond v… } }
 -- Cost: one pass over the hash, that is over the holds in flight.
 
 local gate = loaded()
 if not gate then return {} end
 
-local holds, held, facts, sum, overdue = 0, 0, 0, 0, {}
+local named_max = tonumber(ARGV[1])
+local holds, held, facts, sum, overdue, versions = 0, 0, 0, 0, {}, {}
 local fields = redis.call('HGETALL', KEYS[2])
 for i = 1, #fields, 2 do
   local kind, rest = string.sub(fields[i], 1, 2), string.sub(fields[i], 3)
@@ -17,10 +19,11 @@ for i = 1, #fields, 2 do
     local quantity, deadline = string.match(fields[i + 1], '^(%d+):(%d+)$')
     holds = holds + 1
     held = held + tonumber(quantity)
-    if tonumber(deadline) <= now_ms and #overdue < tonumber(ARGV[1]) then overdue[#overdue + 1] = rest end
+    if tonumber(deadline) <= now_ms and #overdue < named_max then overdue[#overdue + 1] = rest end
   elseif kind == 'm:' then
     facts = facts + 1
     sum = sum + tonumber(fields[i + 1])
+    if #versions < named_max then versions[#versions + 1] = tonumber(rest) end
   end
 end
-return { gate.counter, gate.v, holds, held, facts, sum, gate.sold, gate.k, overdue }
+return { gate.counter, gate.v, holds, held, facts, sum, gate.sold, gate.k, overdue, versions }

@@ -15,6 +15,7 @@ use crate::gate::hot::HotProducts;
 use crate::ledger::lanes::Ledger;
 use crate::stock::admit::AdmissionQueue;
 use crate::stock::load::Loader;
+use crate::stock::reconcile::Reconciler;
 use crate::stock::settle::Settler;
 use crate::workers;
 
@@ -27,7 +28,9 @@ pub struct App {
     /// Which products ask the gate first.
     pub hot: Arc<HotProducts>,
     /// Opens gates.
-    pub loader: Arc<Loader>,
+    pub loader: Loader,
+    /// Puts gates right.
+    pub reconciler: Reconciler,
     /// Where decreases of hot products go.
     pub admission: AdmissionQueue,
     /// Where all others go.
@@ -38,7 +41,7 @@ pub struct App {
 
 /// The tasks behind the queues.
 pub struct Tasks {
-    flushers: [JoinHandle<()>; 3],
+    flushers: [JoinHandle<()>; 4],
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -54,7 +57,7 @@ impl App {
         let pool_ = pool(&config.database)?;
         let gate = Arc::new(Gate::new(&config.redis, config.gate.clone())?);
         let hot = Arc::new(HotProducts::default());
-        let loader = Arc::new(Loader::new(gate.clone(), pool_.clone(), hot.clone()));
+        let (loader, loading) = Loader::start(gate.clone(), pool_.clone(), hot.clone());
         let (settler, settling) = Settler::start(gate.clone(), &config.gate);
         let (ledger, deciding) = Ledger::start(
             pool(&config.decision_database())?,
@@ -68,16 +71,22 @@ impl App {
             loader.clone(),
             &config.gate,
         );
-        let workers = vec![tokio::spawn(workers::hot_products::run(
-            pool_.clone(),
-            hot.clone(),
-        ))];
+        let reconciler = Reconciler {
+            gate: gate.clone(),
+            pool: pool_.clone(),
+            loader: loader.clone(),
+        };
+        let workers = vec![
+            tokio::spawn(workers::hot_products::run(pool_.clone(), hot.clone())),
+            tokio::spawn(workers::reconciler::run(reconciler.clone(), hot.clone())),
+        ];
         let request_deadline = config.server.request_deadline();
         let app = Self {
             pool: pool_,
             gate,
             hot,
             loader,
+            reconciler,
             admission,
             ledger,
             request_deadline,
@@ -85,7 +94,7 @@ impl App {
         Ok((
             Arc::new(app),
             Tasks {
-                flushers: [admitting, deciding, settling],
+                flushers: [admitting, deciding, settling, loading],
                 workers,
             },
         ))

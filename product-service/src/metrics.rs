@@ -1,15 +1,15 @@
 //! Every event of this service: its log line and its metric. Nothing else in the crate names a metric.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use metrics::{counter, histogram};
 
 use crate::domain::request::ProductId;
-use crate::domain::words::{Admission, LoadStep, Settled, Unavailable, Verdict};
+use crate::domain::words::{Admission, Find, LoadStep, Settled, Unavailable, Verdict};
 use crate::gate::GateError;
 use crate::ledger::LedgerError;
 use crate::ledger::failure::Failure;
-use crate::stock::load::LoadError;
 
 const ADMISSIONS: &str = "hotstock_gate_admissions_total";
 const DECISIONS: &str = "hotstock_decisions_total";
@@ -19,6 +19,7 @@ const SETTLE_DROPPED: &str = "hotstock_gate_settle_dropped_total";
 const GATE_FAILURES: &str = "hotstock_gate_failures_total";
 const LOADS: &str = "hotstock_gate_loads_total";
 const DECIDE_FAILURES: &str = "hotstock_decide_failures_total";
+const FINDS: &str = "hotstock_reconcile_finds_total";
 const GATE_BATCH: &str = "hotstock_gate_batch_size";
 const GATE_SECONDS: &str = "hotstock_gate_batch_seconds";
 const DECIDE_BATCH: &str = "hotstock_decide_batch_size";
@@ -104,15 +105,20 @@ pub fn purge_failed(product: ProductId, error: &GateError) {
     tracing::warn!(%error, product, "the keys of a product could not be removed");
 }
 
-/// A load has ended.
-pub fn loaded(product: ProductId, result: &Result<LoadStep, LoadError>) {
+/// The load of one product has ended.
+pub fn loaded(product: ProductId, result: &Result<LoadStep, GateError>) {
     match result {
         Ok(step) => {
             counter!(LOADS, "outcome" => step.word()).increment(1);
-            tracing::info!(product, outcome = step.word(), "load");
+            tracing::debug!(product, outcome = step.word(), "load");
         }
-        Err(error) => tracing::warn!(product, %error, "a load failed; the next request tries again"),
+        Err(error) => load_failed(1, error),
     }
+}
+
+/// Products could not be loaded.
+pub fn load_failed(products: usize, error: &impl Display) {
+    tracing::warn!(products, %error, "a load failed; the next requests try again");
 }
 
 /// The ledger's queue was full.
@@ -140,6 +146,26 @@ pub fn decided(verdict: Verdict) {
 /// One request got no decision.
 pub fn undecided(why: Unavailable) {
     counter!(UNDECIDED, "reason" => why.word()).increment(1);
+}
+
+/// The reconciler found something that in health is not there.
+pub fn found(product: ProductId, find: Find) {
+    counter!(FINDS, "find" => find.word()).increment(1);
+    match find {
+        Find::Drift | Find::Ahead | Find::Unreadable => {
+            tracing::error!(
+                product,
+                find = find.word(),
+                "the gate contradicts the ledger; it is loaded anew"
+            );
+        }
+        _ => tracing::info!(product, find = find.word(), "reconciled"),
+    }
+}
+
+/// Products could not be reconciled.
+pub fn reconcile_failed(error: &impl Display) {
+    tracing::warn!(%error, "reconciling failed; it is tried again");
 }
 
 /// The list of hot products could not be refreshed.

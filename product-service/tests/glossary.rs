@@ -1,6 +1,6 @@
 //! One word from Lua to dashboard: every status this service can answer with or label a metric by is explained.
 
-use product_service::domain::words::{Admission, GateState, LoadStep, Path, Settled, Unavailable, Verdict};
+use product_service::domain::words::{Admission, Find, GateState, LoadStep, Settled, Unavailable, Verdict};
 
 /// The sections of docs/GLOSSARY.md that have a list of statuses, each with its words.
 fn sections() -> Vec<(&'static str, Vec<&'static str>)> {
@@ -18,7 +18,7 @@ fn sections() -> Vec<(&'static str, Vec<&'static str>)> {
         section!("Load step", LoadStep),
         section!("Settled", Settled),
         section!("Verdict", Verdict),
-        section!("Path", Path),
+        section!("Find", Find),
         section!("Unavailable", Unavailable),
     ]
 }

@@ -109,12 +109,24 @@ words! {
 }
 
 words! {
-    /// Which part of the system answered.
-    Path {
-        /// The gate, without the database.
-        Gate = "gate",
-        /// The database decision.
-        Database = "database",
+    /// What the reconciler finds. In health there is none of it.
+    Find {
+        /// A hold past its deadline whose request is in the ledger: settled now.
+        Settled = "settled",
+        /// A hold past its deadline whose request is not: released.
+        Released = "released",
+        /// A movement the gate was not told of: told now.
+        Missed = "missed",
+        /// The counter is not what the ledger says it has to be: loaded anew.
+        Drift = "drift",
+        /// The gate knows movements the database does not: the database lost commits; loaded anew.
+        Ahead = "ahead",
+        /// The memory of ids that got stock has shrunk: loaded anew.
+        Forgetful = "forgetful",
+        /// A key of a wrong type, or a value no script writes: loaded anew.
+        Unreadable = "unreadable",
+        /// Not loaded: loaded.
+        NotLoaded = "not_loaded",
     }
 }
 

@@ -1,10 +1,10 @@
-//! Load: opens the gate of a product, by the holder of its lease, from what the database says.
+//! Load: opens the gates of products, by the holder of their leases, from what the database says.
 //!
 //! The order matters: the lease first, then the database is read. Facts committed after the lease was granted are kept
 //! by Redis until the load counts them; facts committed before it are in the balance that is read. If the loader dies,
-//! its lease runs out and the next request takes a new one.
+//! its leases run out and the next request takes a new one.
 
-use redis::{FromRedisValue, Value};
+use redis::{Cmd, FromRedisValue, RedisResult, Value};
 
 use super::link::Link;
 use super::reserve::{Lease, Reservation};
@@ -24,68 +24,108 @@ pub enum Leased {
     Loaded,
 }
 
+/// A product with the ids that got stock, one chunk of them.
+pub struct Remembered<'a> {
+    /// The product.
+    pub product: ProductId,
+    /// The right to load it.
+    pub lease: &'a Lease,
+    /// Request ids; none only renews the lease.
+    pub ids: Vec<&'a str>,
+}
+
+/// A product with its balance, read under the lease.
+pub struct Opening<'a> {
+    /// The product.
+    pub product: ProductId,
+    /// The right to load it.
+    pub lease: &'a Lease,
+    /// Units.
+    pub stock: i64,
+    /// Ledger version of that balance.
+    pub version: i64,
+}
+
 impl Gate {
-    /// Asks for the lease of a product, as a request for no units would.
+    /// Asks for leases, as requests for no units would. One result per product, in their order.
     ///
     /// # Errors
-    /// [`GateError`] when Redis does not say.
-    pub async fn lease(&self, link: &mut Link, product: ProductId) -> Result<Leased, GateError> {
-        let empty = [Reservation {
-            product,
-            requests: Vec::new(),
-        }];
-        let reserved = self.reserve(link, &empty).await?.pop();
-        let reserved = reserved.ok_or_else(|| GateError::Reply("nothing".to_owned()))??;
-        Ok(match (reserved.lease, reserved.loaded) {
-            (Some(lease), _) => Leased::Ours(lease),
-            (None, true) => Leased::Loaded,
-            (None, false) => Leased::Theirs,
-        })
+    /// [`GateError`] when there was no answer at all.
+    pub async fn lease(
+        &self,
+        link: &mut Link,
+        products: &[ProductId],
+    ) -> Result<Vec<Result<Leased, GateError>>, GateError> {
+        let empty: Vec<Reservation<'_>> = products
+            .iter()
+            .map(|product| Reservation {
+                product: *product,
+                requests: Vec::new(),
+            })
+            .collect();
+        let reserved = self.reserve(link, &empty).await?;
+        Ok(reserved
+            .into_iter()
+            .map(|reserved| {
+                let reserved = reserved?;
+                Ok(match (reserved.lease, reserved.loaded) {
+                    (Some(lease), _) => Leased::Ours(lease),
+                    (None, true) => Leased::Loaded,
+                    (None, false) => Leased::Theirs,
+                })
+            })
+            .collect())
     }
 
-    /// Puts a chunk of ids that got stock into the sold set, and renews the lease.
+    /// Puts ids that got stock into the sold sets, and renews the leases. One result per product, in their order.
     ///
     /// # Errors
-    /// [`GateError`] when Redis does not say.
+    /// [`GateError`] when there was no answer at all.
     pub async fn remember(
         &self,
         link: &mut Link,
-        product: ProductId,
-        lease: &Lease,
-        ids: &[String],
-    ) -> Result<LoadStep, GateError> {
-        let mut call = REMEMBER.call(product);
-        call.arg(&lease.0).arg(self.config.lease_ms).arg(ids);
-        step(link, &REMEMBER, call).await
+        chunks: &[Remembered<'_>],
+    ) -> Result<Vec<Result<LoadStep, GateError>>, GateError> {
+        let call = |chunk: &Remembered<'_>| {
+            let mut call = REMEMBER.call(chunk.product);
+            call.arg(&chunk.lease.0).arg(self.config.lease_ms).arg(&chunk.ids);
+            call
+        };
+        steps(link, &REMEMBER, chunks.iter().map(call).collect()).await
     }
 
-    /// Opens the gate with `stock` units as of ledger version `version`, read under the lease.
+    /// Opens gates. One result per product, in their order.
     ///
     /// # Errors
-    /// [`GateError`] when Redis does not say; the product may be loaded then.
+    /// [`GateError`] when there was no answer at all; products may be loaded then.
     pub async fn open(
         &self,
         link: &mut Link,
-        product: ProductId,
-        lease: &Lease,
-        stock: i64,
-        version: i64,
-    ) -> Result<LoadStep, GateError> {
-        let mut call = LOAD.call(product);
-        call.arg(stock)
-            .arg(version)
-            .arg(&lease.0)
-            .arg(self.config.key_ttl_s.saturating_mul(1000));
-        step(link, &LOAD, call).await
+        openings: &[Opening<'_>],
+    ) -> Result<Vec<Result<LoadStep, GateError>>, GateError> {
+        let life_ms = self.config.key_ttl_s.saturating_mul(1000);
+        let call = |opening: &Opening<'_>| {
+            let mut call = LOAD.call(opening.product);
+            call.arg(opening.stock)
+                .arg(opening.version)
+                .arg(&opening.lease.0)
+                .arg(life_ms);
+            call
+        };
+        steps(link, &LOAD, openings.iter().map(call).collect()).await
     }
 }
 
-async fn step(link: &mut Link, script: &GateScript, call: redis::Cmd) -> Result<LoadStep, GateError> {
-    let reply = script
-        .run(link, vec![call])
-        .await?
-        .pop()
-        .unwrap_or(Ok(Value::Nil))?;
+async fn steps(
+    link: &mut Link,
+    script: &GateScript,
+    calls: Vec<Cmd>,
+) -> Result<Vec<Result<LoadStep, GateError>>, GateError> {
+    Ok(script.run(link, calls).await?.into_iter().map(step).collect())
+}
+
+fn step(reply: RedisResult<Value>) -> Result<LoadStep, GateError> {
+    let reply = reply?;
     let word = Vec::<u8>::from_redis_value_ref(&reply).unwrap_or_default();
     LoadStep::from_word(&word).ok_or_else(|| GateError::Reply(format!("load: {reply:?}")))
 }

@@ -28,12 +28,14 @@ pub struct Peek {
     pub sold_expected: i64,
     /// Request ids of holds past their deadline; a bounded number of them.
     pub overdue: Vec<String>,
+    /// Versions of the movements above `version` that are in the counter; a bounded number of them.
+    pub fact_versions: Vec<i64>,
 }
 
-/// How many overdue holds one peek names.
-const OVERDUE_MAX: usize = 1000;
+/// How many overdue holds, and how many facts, one peek names.
+pub const NAMED_MAX: usize = 1000;
 
-type Fields = (i64, i64, i64, i64, i64, i64, i64, i64, Vec<String>);
+type Fields = (i64, i64, i64, i64, i64, i64, i64, i64, Vec<String>, Vec<i64>);
 
 impl Gate {
     /// One result per product, in their order; `None` for a product that is not loaded.
@@ -49,7 +51,7 @@ impl Gate {
             .iter()
             .map(|product| {
                 let mut call = PEEK.call(*product);
-                call.arg(OVERDUE_MAX);
+                call.arg(NAMED_MAX);
                 call
             })
             .collect();
@@ -63,8 +65,18 @@ fn parse(reply: Value) -> Result<Option<Peek>, GateError> {
         return Ok(None);
     }
     let fields = Fields::from_redis_value_ref(&reply);
-    let (counter, version, holds, held_units, facts, facts_units, sold, sold_expected, overdue) =
-        fields.map_err(|error| GateError::Reply(format!("peek: {error}")))?;
+    let (
+        counter,
+        version,
+        holds,
+        held_units,
+        facts,
+        facts_units,
+        sold,
+        sold_expected,
+        overdue,
+        fact_versions,
+    ) = fields.map_err(|error| GateError::Reply(format!("peek: {error}")))?;
     Ok(Some(Peek {
         counter,
         version,
@@ -75,5 +87,6 @@ fn parse(reply: Value) -> Result<Option<Peek>, GateError> {
         sold,
         sold_expected,
         overdue,
+        fact_versions,
     }))
 }

@@ -129,3 +129,41 @@ impl QueryFragment<Pg> for Standings<'_> {
         Ok(())
     }
 }
+
+/// The movements of products above one ledger version each that are older than a second, with the decrease each is
+/// about, as the gate is told of them.
+pub(super) struct FactsAfter<'a> {
+    pub(super) products: &'a [i64],
+    pub(super) versions: &'a [i64],
+    pub(super) limit: i64,
+}
+
+impl QueryId for FactsAfter<'_> {
+    type QueryId = FactsAfter<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl Query for FactsAfter<'_> {
+    type SqlType = (BigInt, BigInt, BigInt, Nullable<Text>);
+}
+
+impl QueryFragment<Pg> for FactsAfter<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(
+            "SELECT l.product_id, l.stock_version, CASE l.direction WHEN 'IN' THEN l.quantity ELSE -l.quantity END, \
+             CASE l.reason WHEN 'ORDER_DECREMENT' THEN l.request_id WHEN 'ORDER_INCREMENT' THEN t.voided_id END \
+             FROM unnest(",
+        );
+        out.push_bind_param::<Array<BigInt>, _>(self.products)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<BigInt>, _>(self.versions)?;
+        out.push_sql(
+            ") AS asked (id, version) \
+             JOIN stock_ledger l ON l.product_id = asked.id AND l.stock_version > asked.version \
+             LEFT JOIN tombstones t ON l.reason = 'ORDER_INCREMENT' AND t.void_id = l.request_id \
+             WHERE l.created_at < clock_timestamp() - interval '1 second' \
+             ORDER BY l.product_id, l.stock_version LIMIT ",
+        );
+        out.push_bind_param::<BigInt, _>(&self.limit)
+    }
+}

@@ -1,5 +1,6 @@
 //! Where a product stands in the database: what loading, auditing and the list of hot products read.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
@@ -10,9 +11,10 @@ use platform::database::Pool;
 
 use super::LedgerError;
 use super::schema::{products, stock_ledger};
-use super::sql::{Standings, named};
+use super::sql::{FactsAfter, Standings, named};
 use super::words::{Stored, word};
-use crate::domain::request::ProductId;
+use crate::domain::books::Fact;
+use crate::domain::request::{ProductId, RequestId};
 
 /// All hot products, in the order of their ids.
 ///
@@ -27,64 +29,81 @@ pub async fn hot_products(pool: &Pool) -> Result<Vec<ProductId>, LedgerError> {
     Ok(named("hot products", ids).load(&mut connection).await?)
 }
 
-/// Whether a product is hot; `None` when there is none.
+/// Which of these products are hot.
 ///
 /// # Errors
 /// [`LedgerError`].
-pub async fn is_hot(pool: &Pool, product: ProductId) -> Result<Option<bool>, LedgerError> {
+pub async fn hot_among(pool: &Pool, products: &[ProductId]) -> Result<HashSet<ProductId>, LedgerError> {
     let mut connection = pool.get().await?;
     let hot = products::table
-        .filter(products::id.eq(product))
-        .select(products::stock_strategy.eq(word::REDIS_FIRST));
-    Ok(named("load: is it hot", hot)
-        .get_result(&mut connection)
-        .await
-        .optional()?)
+        .filter(products::id.eq_any(products))
+        .filter(products::stock_strategy.eq(word::REDIS_FIRST))
+        .select(products::id);
+    let hot: Vec<ProductId> = named("load: which are hot", hot).load(&mut connection).await?;
+    Ok(hot.into_iter().collect())
 }
 
-/// A chunk of the request ids that got stock within the replay window, of ledger versions above `after`, and the last
-/// version of the chunk; no version when there are no more. Ids that were voided since are among them: a retry of one
-/// is sent to the decision, which knows.
+/// A request id that got stock.
+#[derive(Debug, Clone, PartialEq, Eq, Queryable)]
+pub struct SoldId {
+    /// The product.
+    pub product: ProductId,
+    /// Its ledger version.
+    pub version: i64,
+    /// The request id.
+    pub request_id: String,
+}
+
+/// Request ids that got stock within the replay window: at most `limit` of them, in the order of products and versions,
+/// beginning after a product and version. Ids that were voided since are among them: a retry of one is sent to the
+/// decision, which knows.
 ///
 /// # Errors
 /// [`LedgerError`].
 pub async fn sold_ids(
     pool: &Pool,
-    product: ProductId,
-    after: i64,
+    products: &[ProductId],
+    (product, version): (ProductId, i64),
     window: Duration,
-    chunk: i64,
-) -> Result<(Vec<String>, Option<i64>), LedgerError> {
+    limit: i64,
+) -> Result<Vec<SoldId>, LedgerError> {
     let since = TimeDelta::from_std(window)
         .ok()
         .and_then(|window| Utc::now().checked_sub_signed(window));
+    let after = stock_ledger::product_id.gt(product).or(stock_ledger::product_id
+        .eq(product)
+        .and(stock_ledger::stock_version.gt(version)));
     let mut connection = pool.get().await?;
     let rows = stock_ledger::table
-        .filter(stock_ledger::product_id.eq(product))
-        .filter(stock_ledger::stock_version.gt(after))
+        .filter(stock_ledger::product_id.eq_any(products))
+        .filter(after)
         .filter(stock_ledger::created_at.ge(since.unwrap_or_default()))
         .filter(stock_ledger::reason.eq(MovementReason::OrderDecrement.word()))
-        .order(stock_ledger::stock_version)
-        .limit(chunk)
-        .select((stock_ledger::stock_version, stock_ledger::request_id));
-    let rows: Vec<(i64, String)> = named("load: sold ids", rows).load(&mut connection).await?;
-    let last = rows.last().map(|(version, _)| *version);
-    Ok((rows.into_iter().map(|(_, id)| id).collect(), last))
+        .order((stock_ledger::product_id, stock_ledger::stock_version))
+        .limit(limit)
+        .select((
+            stock_ledger::product_id,
+            stock_ledger::stock_version,
+            stock_ledger::request_id,
+        ));
+    Ok(named("load: sold ids", rows).load(&mut connection).await?)
 }
 
-/// Stock and version of a product.
+/// Stock and version of products.
 ///
 /// # Errors
 /// [`LedgerError`].
-pub async fn balance(pool: &Pool, product: ProductId) -> Result<Option<(i64, i64)>, LedgerError> {
+pub async fn balances(
+    pool: &Pool,
+    products: &[ProductId],
+) -> Result<Vec<(ProductId, i64, i64)>, LedgerError> {
     let mut connection = pool.get().await?;
-    let row = products::table
-        .filter(products::id.eq(product))
-        .select((products::stock, products::stock_version));
-    Ok(named("load: balance", row)
-        .get_result(&mut connection)
-        .await
-        .optional()?)
+    let rows = products::table.filter(products::id.eq_any(products)).select((
+        products::id,
+        products::stock,
+        products::stock_version,
+    ));
+    Ok(named("load: balances", rows).load(&mut connection).await?)
 }
 
 /// A product in the database, with its balance at the version its gate is at.
@@ -112,4 +131,66 @@ pub async fn standings(
     let mut connection = pool.get().await?;
     let rows = named("audit: standings", Standings { products, versions });
     Ok(rows.load::<Standing>(&mut connection).await?)
+}
+
+type FactColumns = (i64, i64, i64, Option<String>);
+
+/// Movements of products above one ledger version each, older than a second: by then the gate has been told of them,
+/// in health. At most `limit`, in the order of products and versions.
+///
+/// # Errors
+/// [`LedgerError`].
+pub async fn facts_after(
+    pool: &Pool,
+    products: &[ProductId],
+    versions: &[i64],
+    limit: i64,
+) -> Result<Vec<(ProductId, Fact)>, LedgerError> {
+    let mut connection = pool.get().await?;
+    let rows = named(
+        "reconcile: facts",
+        FactsAfter {
+            products,
+            versions,
+            limit,
+        },
+    );
+    let rows: Vec<FactColumns> = rows.load(&mut connection).await?;
+    rows.into_iter().map(fact).collect()
+}
+
+/// The movements by which these decreases took stock, of those that did.
+///
+/// # Errors
+/// [`LedgerError`].
+pub async fn facts_of(pool: &Pool, request_ids: &[&str]) -> Result<Vec<(ProductId, Fact)>, LedgerError> {
+    let mut connection = pool.get().await?;
+    let rows = stock_ledger::table
+        .filter(stock_ledger::request_id.eq_any(request_ids))
+        .filter(stock_ledger::reason.eq(MovementReason::OrderDecrement.word()))
+        .select((
+            stock_ledger::product_id,
+            stock_ledger::stock_version,
+            stock_ledger::quantity,
+            stock_ledger::request_id,
+        ));
+    let rows: Vec<(i64, i64, i64, String)> = named("reconcile: holds", rows).load(&mut connection).await?;
+    rows.into_iter()
+        .map(|(product, version, quantity, id)| fact((product, version, -quantity, Some(id))))
+        .collect()
+}
+
+fn fact((product, version, signed_quantity, settles): FactColumns) -> Result<(ProductId, Fact), LedgerError> {
+    let settles = settles
+        .map(|id| RequestId::new(&id))
+        .transpose()
+        .map_err(|bad| LedgerError::Stored(bad.0))?;
+    Ok((
+        product,
+        Fact {
+            version,
+            signed_quantity,
+            settles,
+        },
+    ))
 }

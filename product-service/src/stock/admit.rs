@@ -37,7 +37,7 @@ impl AdmissionQueue {
         gate: Arc<Gate>,
         ledger: Ledger,
         settler: Settler,
-        loader: Arc<Loader>,
+        loader: Loader,
         config: &GateConfig,
     ) -> (Self, JoinHandle<()>) {
         let (batcher, mut batches) = queue(config.queue_capacity);
@@ -76,7 +76,7 @@ impl AdmissionQueue {
 struct Admitter {
     gate: Arc<Gate>,
     ledger: Ledger,
-    loader: Arc<Loader>,
+    loader: Loader,
 }
 
 impl Admitter {
@@ -113,7 +113,7 @@ impl Admitter {
     /// The gate has spoken: each goes its way.
     fn sort(&self, product: ProductId, batch: Vec<Pending>, reserved: &Reserved) {
         if let Some(lease) = &reserved.lease {
-            self.loader.spawn(product, lease.clone());
+            self.loader.submit(product, lease.clone());
         }
         for (mut pending, admission) in batch.into_iter().zip(&reserved.admissions) {
             metrics::admission(*admission);

@@ -1,24 +1,28 @@
 //! Load and unload: a product becomes hot, or ceases to be. And loading again, whenever Redis has forgotten it.
 //!
-//! If a loader dies half-way its lease runs out, and the next request takes a new one.
+//! One task loads for the whole instance, everything that waits at once: after a Redis was emptied, thousands of hot
+//! products come back in a few round trips. If it dies half-way, the leases run out and requests take new ones.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use contracts::product::{ProductView, StockStrategy};
+use platform::batch::{Batcher, queue};
 use platform::database::Pool;
-use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::domain::request::ProductId;
 use crate::domain::words::LoadStep;
 use crate::gate::hot::HotProducts;
 use crate::gate::link::Link;
-use crate::gate::load::Leased;
+use crate::gate::load::{Leased, Opening, Remembered};
 use crate::gate::reserve::Lease;
 use crate::gate::{Gate, GateError};
 use crate::ledger::{LedgerError, products, standing};
 use crate::metrics;
-use contracts::product::{ProductView, StockStrategy};
 
 /// Makes a product hot and opens its gate. While Redis is away the product is hot all the same, and its gate opens with
 /// the first request after Redis is back. `None`: no such product.
@@ -69,89 +73,172 @@ pub enum LoadError {
     Ledger(#[from] LedgerError),
 }
 
-/// Loads products, a few at a time.
+/// The way to the loading task. Cheap to clone.
+#[derive(Clone)]
 pub struct Loader {
+    queue: Batcher<(ProductId, Lease)>,
+    gate: Arc<Gate>,
+}
+
+/// Products per load: a few hundred make the round trips few, and none of them long.
+const PRODUCTS_MAX: usize = 500;
+/// Leases that may wait. A lease that finds no room runs out and is granted again.
+const QUEUE_CAPACITY: usize = 20_000;
+/// Sold ids per step of a load.
+const IDS_PER_STEP: i64 = 5000;
+/// How long [`Loader::load`] waits.
+const LOAD_WAIT: Duration = Duration::from_secs(2);
+
+impl Loader {
+    /// Starts the loading task: products from this database, into this gate. It ends once every clone is dropped.
+    #[must_use]
+    pub fn start(gate: Arc<Gate>, pool: Pool, hot: Arc<HotProducts>) -> (Self, JoinHandle<()>) {
+        let (batcher, mut batches) = queue(QUEUE_CAPACITY);
+        let loading = Loading {
+            gate: gate.clone(),
+            pool,
+            hot,
+        };
+        let task = tokio::spawn(async move {
+            let mut link = loading.gate.link();
+            while let Some(leases) = batches.next(PRODUCTS_MAX).await {
+                let products = leases.len();
+                if let Err(error) = loading.load(&mut link, leases.into_iter().collect()).await {
+                    metrics::load_failed(products, &error);
+                }
+            }
+        });
+        (Self { queue: batcher, gate }, task)
+    }
+
+    /// Has a product loaded, in the background, with a lease that was granted.
+    pub fn submit(&self, product: ProductId, lease: Lease) {
+        // Refused: the lease runs out, and the next request is granted a new one.
+        self.queue.submit((product, lease)).ok();
+    }
+
+    /// Has a product loaded and waits for it, for a moment. What fails is left to the next request.
+    pub async fn load(&self, product: ProductId) {
+        let until = Instant::now() + LOAD_WAIT;
+        let mut link = self.gate.link();
+        while Instant::now() < until {
+            match self
+                .gate
+                .lease(&mut link, &[product])
+                .await
+                .map(|mut leased| leased.pop())
+            {
+                Ok(Some(Ok(Leased::Ours(lease)))) => self.submit(product, lease),
+                Ok(Some(Ok(Leased::Theirs))) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Ok(Some(Ok(Leased::Loaded))) | Ok(None) => return,
+                Ok(Some(Err(error))) | Err(error) => return metrics::load_failed(1, &error),
+            }
+        }
+    }
+}
+
+/// What the loading task works with.
+struct Loading {
     gate: Arc<Gate>,
     pool: Pool,
     hot: Arc<HotProducts>,
-    permits: Semaphore,
 }
 
-/// Loads at a time, per instance: each takes a database connection.
-const LOADS_MAX: usize = 4;
-/// Sold ids per chunk.
-const CHUNK: i64 = 2000;
-/// How long `load` waits for somebody else's load.
-const OTHERS_LOAD: Duration = Duration::from_secs(2);
-
-impl Loader {
-    /// Loads products from this database into this gate.
-    #[must_use]
-    pub fn new(gate: Arc<Gate>, pool: Pool, hot: Arc<HotProducts>) -> Self {
-        Self {
-            gate,
-            pool,
-            hot,
-            permits: Semaphore::new(LOADS_MAX),
-        }
-    }
-
-    /// Loads in the background, with a lease that fell to a request.
-    pub fn spawn(self: &Arc<Self>, product: ProductId, lease: Lease) {
-        let loader = Arc::clone(self);
-        tokio::spawn(async move {
-            let Ok(_permit) = loader.permits.acquire().await else {
-                return;
-            };
-            let result = loader.run(&mut loader.gate.link(), product, &lease).await;
-            metrics::loaded(product, &result);
-        });
-    }
-
-    /// Loads now, or waits until somebody else has. What fails is left to the next request.
-    pub async fn load(&self, product: ProductId) {
-        let until = tokio::time::Instant::now() + OTHERS_LOAD;
-        while tokio::time::Instant::now() < until {
-            let mut link = self.gate.link();
-            let result = match self.gate.lease(&mut link, product).await {
-                Ok(Leased::Loaded) => return,
-                Ok(Leased::Theirs) => {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                    continue;
+impl Loading {
+    async fn load(&self, link: &mut Link, mut leases: BTreeMap<ProductId, Lease>) -> Result<(), LoadError> {
+        self.leave_out_cold(&mut leases).await?;
+        let window = Duration::from_secs(self.gate.config.replay_window_s);
+        let mut after = (0, 0);
+        while !leases.is_empty() {
+            let products: Vec<ProductId> = leases.keys().copied().collect();
+            let sold = standing::sold_ids(&self.pool, &products, after, window, IDS_PER_STEP).await?;
+            self.remember(link, &mut leases, &sold).await?;
+            // Ids come in the order of products: all but the last of a full step are complete.
+            let more = i64::try_from(sold.len()).is_ok_and(|ids| ids >= IDS_PER_STEP);
+            let open_below = match sold.last() {
+                Some(last) if more => {
+                    after = (last.product, last.version);
+                    last.product
                 }
-                Ok(Leased::Ours(lease)) => self.run(&mut link, product, &lease).await,
-                Err(error) => Err(error.into()),
+                _ => ProductId::MAX,
             };
-            metrics::loaded(product, &result);
-            return;
+            let still = leases.split_off(&open_below);
+            self.open(link, &std::mem::replace(&mut leases, still)).await?;
         }
+        Ok(())
     }
 
-    async fn run(&self, link: &mut Link, product: ProductId, lease: &Lease) -> Result<LoadStep, LoadError> {
-        let Some(true) = standing::is_hot(&self.pool, product).await? else {
+    /// Another instance may have made a product cold again: then there is nothing to load.
+    async fn leave_out_cold(&self, leases: &mut BTreeMap<ProductId, Lease>) -> Result<(), LoadError> {
+        let products: Vec<ProductId> = leases.keys().copied().collect();
+        let hot = standing::hot_among(&self.pool, &products).await?;
+        for product in products.into_iter().filter(|product| !hot.contains(product)) {
+            leases.remove(&product);
             self.hot.remove(product);
             self.gate.purge(product).await?;
-            return Ok(LoadStep::LeaseLost);
-        };
-        let mut after = 0;
-        loop {
-            let window = Duration::from_secs(self.gate.config.replay_window_s);
-            let (ids, last) = standing::sold_ids(&self.pool, product, after, window, CHUNK).await?;
-            let step = self.gate.remember(link, product, lease, &ids).await?;
-            if step != LoadStep::Remembered {
-                return Ok(step);
-            }
-            match last {
-                Some(last) => after = last,
-                None => break,
-            }
         }
-        let Some((stock, version)) = standing::balance(&self.pool, product).await? else {
-            return Ok(LoadStep::LeaseLost);
-        };
-        self.gate
-            .open(link, product, lease, stock, version)
-            .await
-            .map_err(LoadError::from)
+        Ok(())
+    }
+
+    async fn remember(
+        &self,
+        link: &mut Link,
+        leases: &mut BTreeMap<ProductId, Lease>,
+        sold: &[standing::SoldId],
+    ) -> Result<(), LoadError> {
+        let chunks: Vec<Remembered<'_>> = leases
+            .iter()
+            .map(|(product, lease)| {
+                let first = sold.partition_point(|id| id.product < *product);
+                let past = sold.partition_point(|id| id.product <= *product);
+                let ids = sold[first..past]
+                    .iter()
+                    .map(|id| id.request_id.as_str())
+                    .collect();
+                Remembered {
+                    product: *product,
+                    lease,
+                    ids,
+                }
+            })
+            .collect();
+        let steps = self.gate.remember(link, &chunks).await?;
+        let lost: Vec<ProductId> = chunks
+            .iter()
+            .zip(steps)
+            .filter(|(_, step)| !matches!(step, Ok(LoadStep::Remembered)))
+            .map(|(chunk, step)| {
+                metrics::loaded(chunk.product, &step);
+                chunk.product
+            })
+            .collect();
+        lost.iter().for_each(|product| drop(leases.remove(product)));
+        Ok(())
+    }
+
+    async fn open(&self, link: &mut Link, leases: &BTreeMap<ProductId, Lease>) -> Result<(), LoadError> {
+        if leases.is_empty() {
+            return Ok(());
+        }
+        let products: Vec<ProductId> = leases.keys().copied().collect();
+        let balances = standing::balances(&self.pool, &products).await?;
+        let openings: Vec<Opening<'_>> = balances
+            .iter()
+            .filter_map(|(product, stock, version)| {
+                let lease = leases.get(product)?;
+                Some(Opening {
+                    product: *product,
+                    lease,
+                    stock: *stock,
+                    version: *version,
+                })
+            })
+            .collect();
+        let steps = self.gate.open(link, &openings).await?;
+        openings
+            .iter()
+            .zip(&steps)
+            .for_each(|(opening, step)| metrics::loaded(opening.product, step));
+        Ok(())
     }
 }

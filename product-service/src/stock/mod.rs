@@ -5,6 +5,7 @@ pub mod audit;
 pub mod decrease;
 pub mod increase;
 pub mod load;
+pub mod reconcile;
 pub mod settle;
 
 use tokio::sync::oneshot;

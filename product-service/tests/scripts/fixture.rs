@@ -8,7 +8,7 @@ use product_service::domain::books::Fact;
 use product_service::domain::request::{ProductId, Quantity, RequestId};
 use product_service::domain::words::{Admission, LoadStep, Settled};
 use product_service::gate::link::Link;
-use product_service::gate::load::Leased;
+use product_service::gate::load::{Leased, Opening, Remembered};
 use product_service::gate::peek::Peek;
 use product_service::gate::reserve::{Lease, Reservation, Reserved};
 use product_service::gate::settle::Settlement;
@@ -71,7 +71,8 @@ impl Fixture {
     }
 
     pub(crate) async fn ask_lease(&mut self) -> Leased {
-        self.gate.lease(&mut self.link, self.product).await.unwrap()
+        let leased = self.gate.lease(&mut self.link, &[self.product]).await.unwrap();
+        only(leased)
     }
 
     /// The lease, which has to be free.
@@ -83,18 +84,22 @@ impl Fixture {
     }
 
     pub(crate) async fn remember(&mut self, lease: &Lease, ids: &[&str]) -> LoadStep {
-        let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-        self.gate
-            .remember(&mut self.link, self.product, lease, &ids)
-            .await
-            .unwrap()
+        let chunk = Remembered {
+            product: self.product,
+            lease,
+            ids: ids.to_vec(),
+        };
+        only(self.gate.remember(&mut self.link, &[chunk]).await.unwrap())
     }
 
     pub(crate) async fn open(&mut self, lease: &Lease, stock: i64, version: i64) -> LoadStep {
-        self.gate
-            .open(&mut self.link, self.product, lease, stock, version)
-            .await
-            .unwrap()
+        let opening = Opening {
+            product: self.product,
+            lease,
+            stock,
+            version,
+        };
+        only(self.gate.open(&mut self.link, &[opening]).await.unwrap())
     }
 
     /// One batch of requests for the product.
@@ -215,4 +220,10 @@ pub(crate) fn adjustment(version: i64, signed_quantity: i64) -> Fact {
         signed_quantity,
         settles: None,
     }
+}
+
+/// The one result of a call for one product.
+fn only<T>(results: Vec<Result<T, GateError>>) -> T {
+    let [result] = <[_; 1]>::try_from(results).unwrap_or_else(|_| panic!("one product, one result"));
+    result.unwrap()
 }

@@ -37,9 +37,13 @@ async fn the_sums_of_one_moment_are_shown() {
         sold: 3,
         sold_expected: 3,
         overdue: Vec::new(),
+        fact_versions: vec![7, 8],
     };
-    assert_eq!(gate.peek().await, expected);
-    assert_eq!(gate.peek().await, expected, "and looking changes nothing");
+    for look in ["the first", "another: looking changes nothing"] {
+        let mut peek = gate.peek().await;
+        peek.fact_versions.sort_unstable();
+        assert_eq!(peek, expected, "{look}");
+    }
 }
 
 #[tokio::test]
