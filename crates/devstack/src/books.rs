@@ -2,7 +2,7 @@
 //!
 //! Read-only. It looks at the tables and keys themselves, not through the services it judges.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -168,7 +168,7 @@ pub async fn audit(
             .context("audit: reading the gate")?,
         None => HashMap::new(),
     };
-    let rows = read_ledger(database_url, product_ids)
+    let rows = query_rows(database_url, AUDIT, product_ids)
         .await
         .context("audit: reading the ledger")?;
     let mut books = rows.iter().map(parse_row).collect::<Result<Vec<_>, _>>()?;
@@ -204,10 +204,21 @@ pub async fn wait_until_balanced(
     .await
 }
 
-async fn read_ledger(database_url: &str, product_ids: &[i64]) -> Result<Vec<Row>> {
+/// Request ids under which orders took units of these products, given back since or not.
+pub async fn sold_request_ids(database_url: &str, product_ids: &[i64]) -> Result<HashSet<String>> {
+    let query = "-- sold_request_ids\nSELECT request_id FROM stock_ledger \
+                 WHERE product_id = ANY($1) AND reason = 'ORDER_DECREMENT'";
+    let rows = query_rows(database_url, query, product_ids)
+        .await
+        .context("reading who bought")?;
+    let ids = rows.iter().map(|row| row.try_get(0));
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+async fn query_rows(database_url: &str, query: &str, product_ids: &[i64]) -> Result<Vec<Row>> {
     let (client, connection) = tokio_postgres::connect(database_url, NoTls).await?;
     let connection = tokio::spawn(connection);
-    let rows = client.query(AUDIT, &[&product_ids]).await;
+    let rows = client.query(query, &[&product_ids]).await;
     drop(client);
     let _ = connection.await;
     Ok(rows?)

@@ -1,5 +1,6 @@
 //! What an integration test of product-service starts with: an empty database and an empty Redis.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -58,6 +59,11 @@ impl TestStack {
         timeout: Duration,
     ) -> Result<Vec<ProductBooks>> {
         books::wait_until_balanced(&self.database_url, Some(&self.redis_url), product_ids, timeout).await
+    }
+
+    /// Request ids under which orders took units of these products, by the ledger.
+    pub async fn sold_request_ids(&self, product_ids: &[i64]) -> Result<HashSet<String>> {
+        books::sold_request_ids(&self.database_url, product_ids).await
     }
 
     async fn on(postgres: Postgres, redis: Redis) -> Result<Self> {

@@ -18,6 +18,7 @@ pub async fn run(pool: Pool, hot: Arc<HotProducts>) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
+        hot.refresh();
         match standing::hot_products(&pool).await {
             Ok(products) => hot.replace(products.into_iter().collect()),
             Err(error) => metrics::hot_products_failed(&error),

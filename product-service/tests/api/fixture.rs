@@ -48,14 +48,21 @@ impl Shop {
         Ok(Self::of(stack.clone(), service.clone()))
     }
 
-    /// A shop with servers of its own, which a test may kill and freeze. Time limits are the shipped ones.
+    /// A shop on the shared servers with databases of its own, for a test that empties one.
+    pub(crate) async fn alone() -> Result<Self> {
+        let stack = TestStack::shared().await?;
+        let service = Service::start(patient(options(&stack))).await?;
+        Ok(Self::of(stack, service))
+    }
+
+    /// A shop with servers of its own, which a test may kill and freeze. Limits on Redis are the shipped ones.
     pub(crate) async fn private() -> Result<Self> {
         let stack = TestStack::private().await?;
         let service = Service::start(options(&stack)).await?;
         Ok(Self::of(stack, service))
     }
 
-    /// A shop whose Redis is at `url`, whoever is there. Time limits are the shipped ones.
+    /// A shop whose Redis is at `url`, whoever is there. Limits on Redis are the shipped ones.
     pub(crate) async fn with_redis_at(url: &str) -> Result<Self> {
         let stack = TestStack::shared().await?;
         let service = Service::start(options(&stack).redis_url(url)).await?;
@@ -236,19 +243,22 @@ pub(crate) fn new_order() -> i64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+/// With limits on the database for a machine that is busy with a dozen tests: its slowness is not what they are about.
 fn options(stack: &TestStack) -> ServiceOptions {
-    stack.service("product-service", env!("CARGO_BIN_EXE_product-service"))
+    stack
+        .service("product-service", env!("CARGO_BIN_EXE_product-service"))
+        .env("HOTSTOCK__DATABASE__POOL_WAIT_MS", "5000")
+        .env("HOTSTOCK__DATABASE__CONNECT_TIMEOUT_MS", "5000")
+        .env("HOTSTOCK__DATABASE__LOCK_TIMEOUT_MS", "5000")
+        .env("HOTSTOCK__DATABASE__STATEMENT_TIMEOUT_MS", "5000")
+        .env("HOTSTOCK__LEDGER__TRANSACTION_LIMIT_MS", "10000")
 }
 
-/// Limits for a machine that is busy with a dozen tests: its slowness is not what they are about.
+/// The same for Redis: a call given up would leave the gate behind the database, which is not what most tests are about.
 fn patient(options: ServiceOptions) -> ServiceOptions {
     options
         .env("HOTSTOCK__SERVER__REQUEST_DEADLINE_MS", "8000")
         .env("HOTSTOCK__REDIS__TIMEOUT_MS", "2000")
-        .env("HOTSTOCK__DATABASE__POOL_WAIT_MS", "5000")
-        .env("HOTSTOCK__DATABASE__LOCK_TIMEOUT_MS", "5000")
-        .env("HOTSTOCK__DATABASE__STATEMENT_TIMEOUT_MS", "5000")
-        .env("HOTSTOCK__LEDGER__TRANSACTION_LIMIT_MS", "10000")
 }
 
 /// An answer, of whatever status.

@@ -6,10 +6,13 @@ mod fixture;
 
 mod adjust;
 mod admin;
+mod database;
 mod idempotency;
 mod increase;
 mod listing;
+mod mistakes;
 mod movements;
 mod products;
+mod redis_away;
 mod requests;
 mod rules;

@@ -1,0 +1,207 @@
+//! The database refuses what would break the books, whoever asks it to.
+
+use anyhow::{Context, Result};
+use diesel::QueryableByName;
+use diesel::sql_types::{Nullable, Text};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+
+use crate::fixture::{DB_ONLY, Shop, TestResult, new_order};
+
+/// What the database says to a statement that it has to refuse.
+async fn refusal(connection: &mut AsyncPgConnection, statement: &str) -> Result<String> {
+    let refused = connection.batch_execute(statement).await.err();
+    Ok(refused
+        .with_context(|| format!("not refused: {statement}"))?
+        .to_string())
+}
+
+/// A product with 10 units of which 3 were sold, and a connection to its database.
+async fn sold() -> Result<(Shop, i64, AsyncPgConnection)> {
+    let shop = Shop::shared().await?;
+    let product = shop.product(DB_ONLY, 10).await?;
+    shop.take(product, new_order(), 3).await?.remaining();
+    let connection = AsyncPgConnection::establish(&shop.stack.database_url).await?;
+    Ok((shop, product, connection))
+}
+
+#[tokio::test]
+async fn the_ledger_is_append_only() -> TestResult {
+    let (shop, product, mut connection) = sold().await?;
+    for statement in [
+        format!("UPDATE stock_ledger SET quantity = 1 WHERE product_id = {product}"),
+        "UPDATE stock_ledger SET note = 'x' WHERE false".to_owned(),
+        format!("DELETE FROM stock_ledger WHERE product_id = {product}"),
+        "TRUNCATE stock_ledger".to_owned(),
+        "TRUNCATE products CASCADE; TRUNCATE stock_ledger".to_owned(),
+    ] {
+        let refusal = refusal(&mut connection, &format!("BEGIN; {statement}")).await?;
+        assert!(refusal.contains("append only"), "{statement}: {refusal}");
+        connection.batch_execute("ROLLBACK").await?;
+    }
+    assert_eq!(shop.balanced(product).await?.movements, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_ledger_row_follows_from_the_one_before() -> TestResult {
+    let (shop, product, mut connection) = sold().await?;
+    // Version, direction, quantity, balance after, reason, order.
+    for (row, why) in [
+        ("4, 'OUT', 1, 6, 'MANUAL', NULL", "does not follow"),
+        ("3, 'OUT', 1, 7, 'MANUAL', NULL", "does not follow"),
+        ("3, 'OUT', 1, 8, 'MANUAL', NULL", "does not follow"),
+        ("3, 'IN', 1, 7, 'MANUAL', NULL", "does not follow"),
+        ("2, 'OUT', 3, 7, 'MANUAL', NULL", "stock_ledger_version"),
+        ("0, 'IN', 3, 3, 'MANUAL', NULL", "stock_version_check"),
+        ("3, 'OUT', 8, -1, 'MANUAL', NULL", "balance_after_check"),
+        (
+            "3, 'IN', 999999999994, 1000000000001, 'MANUAL', NULL",
+            "balance_after_check",
+        ),
+        ("3, 'OUT', 0, 7, 'MANUAL', NULL", "quantity_check"),
+        ("3, 'OUT', -1, 8, 'MANUAL', NULL", "quantity_check"),
+        ("3, 'AWAY', 1, 6, 'MANUAL', NULL", "direction_check"),
+        ("3, 'OUT', 1, 6, 'THEFT', NULL", "stock_ledger_reason"),
+        ("3, 'IN', 1, 8, 'ORDER_DECREMENT', 5", "stock_ledger_reason"),
+        ("3, 'OUT', 1, 6, 'ORDER_DECREMENT', NULL", "stock_ledger_reason"),
+        ("3, 'OUT', 1, 6, 'ORDER_INCREMENT', 5", "stock_ledger_reason"),
+        ("3, 'IN', 1, 8, 'INITIAL', NULL", "stock_ledger_reason"),
+        ("3, 'OUT', 1, 6, 'MANUAL', 5", "stock_ledger_reason"),
+        ("3, 'OUT', 1, 6, 'ORDER_DECREMENT', 0", "order_id_check"),
+    ] {
+        let refusal = refusal(&mut connection, &insert(product, &[row])).await?;
+        assert!(refusal.contains(why), "({row}): {refusal}");
+    }
+    // Within one statement, and for the first row of all.
+    for (product, rows) in [
+        (
+            product,
+            ["3, 'OUT', 1, 6, 'MANUAL', NULL", "5, 'OUT', 1, 5, 'MANUAL', NULL"],
+        ),
+        (
+            product,
+            ["3, 'OUT', 1, 6, 'MANUAL', NULL", "4, 'OUT', 1, 6, 'MANUAL', NULL"],
+        ),
+        (
+            product + 1_000_000,
+            ["2, 'IN', 1, 1, 'MANUAL', NULL", "3, 'IN', 1, 2, 'MANUAL', NULL"],
+        ),
+    ] {
+        let refusal = refusal(&mut connection, &insert(product, &rows)).await?;
+        assert!(refusal.contains("does not follow"), "{rows:?}: {refusal}");
+    }
+    assert_eq!(shop.balanced(product).await?.movements, 2);
+    Ok(())
+}
+
+fn insert(product: i64, rows: &[&str]) -> String {
+    let rows: Vec<String> = rows
+        .iter()
+        .map(|row| format!("({product}, {row}, 'BY-HAND-{}')", new_order()))
+        .collect();
+    format!(
+        "INSERT INTO stock_ledger (product_id, stock_version, direction, quantity, balance_after, reason, order_id, \
+         request_id) VALUES {}",
+        rows.join(", ")
+    )
+}
+
+#[tokio::test]
+async fn one_request_id_has_one_ledger_row() -> TestResult {
+    let (shop, product, mut connection) = sold().await?;
+    let again = format!(
+        "INSERT INTO stock_ledger (product_id, stock_version, direction, quantity, balance_after, reason, request_id) \
+         SELECT product_id, 3, 'OUT', 1, 6, 'MANUAL', request_id FROM stock_ledger \
+         WHERE product_id = {product} AND stock_version = 2"
+    );
+    let refusal = refusal(&mut connection, &again).await?;
+    assert!(refusal.contains("stock_ledger_request"), "{refusal}");
+    shop.balanced(product).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_product_row_stays_within_its_ranges() -> TestResult {
+    let (shop, product, mut connection) = sold().await?;
+    for change in [
+        "stock = -1",
+        "stock = 1000000000001",
+        "stock = NULL",
+        "stock_version = -1",
+        "stock_version = 0",
+        "price = -1",
+        "name = ''",
+        "status = 'GONE'",
+        "stock_strategy = 'REDIS_ONLY'",
+        "purchase_limit = 0",
+        "sale_starts_at = now(), sale_ends_at = now()",
+    ] {
+        let statement = format!("UPDATE products SET {change} WHERE id = {product}");
+        let refusal = refusal(&mut connection, &statement).await?;
+        assert!(refusal.contains("constraint"), "{change}: {refusal}");
+    }
+    shop.balanced(product).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_decrease_is_given_back_once_and_whole() -> TestResult {
+    let (shop, product, mut connection) = sold().await?;
+    let order = new_order();
+    shop.take(product, order, 2).await?.remaining();
+    shop.give_back(product, order, 2).await?.remaining();
+    // Void id, voided id, quantity, reason, given back.
+    for (row, why) in [
+        (
+            format!("'X-{order}', 'DEC-{order}', 2, 'ORDER_FAILED', 2"),
+            "tombstones_give_back_once",
+        ),
+        (
+            format!("'INC-{order}', 'Y-{order}', 2, 'ORDER_FAILED', 0"),
+            "tombstones_pkey",
+        ),
+        (format!("'X-{order}', 'Y-{order}', 2, 'ORDER_FAILED', 1"), "check"),
+        (
+            format!("'X-{order}', 'Y-{order}', 0, 'ORDER_FAILED', 0"),
+            "quantity_check",
+        ),
+        (format!("'X-{order}', 'Y-{order}', 2, 'BORED', 0"), "reason_check"),
+        (format!("'X-{order}', 'X-{order}', 2, 'ORDER_FAILED', 0"), "check"),
+    ] {
+        let statement = format!(
+            "INSERT INTO tombstones (void_id, voided_id, quantity, reason, given_back, product_id, order_id, \
+             stock_after) VALUES ({row}, {product}, {order}, 9)"
+        );
+        let refusal = refusal(&mut connection, &statement).await?;
+        assert!(refusal.contains(why), "({row}): {refusal}");
+    }
+    shop.balanced(product).await?;
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct Uncommented {
+    #[diesel(sql_type = Nullable<Text>)]
+    names: Option<String>,
+}
+
+#[tokio::test]
+async fn every_table_and_every_column_that_needs_it_has_a_comment() -> TestResult {
+    let (_, _, mut connection) = sold().await?;
+    let found: Uncommented = diesel::sql_query(
+        "SELECT string_agg(name, ', ') AS names FROM (
+            SELECT relname::text AS name, obj_description(oid) AS comment, relnamespace FROM pg_class WHERE relkind = 'r'
+            UNION ALL
+            SELECT relname || '.' || attname, col_description(oid, attnum), relnamespace
+            FROM pg_class JOIN pg_attribute ON attrelid = oid AND attnum > 0 AND NOT attisdropped
+            WHERE relkind = 'r' AND attname NOT IN
+                ('id', 'name', 'product_id', 'order_id', 'direction', 'quantity', 'reason', 'note', 'created_at',
+                 'updated_at')
+         ) AS named
+         WHERE relnamespace = 'public'::regnamespace AND comment IS NULL AND name NOT LIKE '\\_\\_diesel%'",
+    )
+    .get_result(&mut connection)
+    .await?;
+    assert_eq!(found.names, None);
+    Ok(())
+}
