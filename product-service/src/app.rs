@@ -55,7 +55,7 @@ impl App {
     /// Outside a tokio runtime.
     pub fn start(config: &Config) -> anyhow::Result<(Arc<Self>, Tasks)> {
         let pool_ = pool(&config.database)?;
-        let gate = Arc::new(Gate::new(&config.redis, config.gate.clone())?);
+        let gate = Arc::new(Gate::new(config)?);
         let hot = Arc::new(HotProducts::default());
         let (loader, loading) = Loader::start(gate.clone(), pool_.clone(), hot.clone());
         let (settler, settling) = Settler::start(gate.clone(), &config.gate);
@@ -79,6 +79,7 @@ impl App {
         let workers = vec![
             tokio::spawn(workers::hot_products::run(pool_.clone(), hot.clone())),
             tokio::spawn(workers::reconciler::run(reconciler.clone(), hot.clone())),
+            tokio::spawn(workers::prober::run(reconciler.clone(), hot.clone())),
         ];
         let request_deadline = config.server.request_deadline();
         let app = Self {

@@ -21,6 +21,8 @@ pub struct Config {
     pub database: DatabaseConfig,
     /// Redis.
     pub redis: RedisConfig,
+    /// When Redis is left alone.
+    pub breaker: BreakerConfig,
     /// The gate in Redis.
     pub gate: GateConfig,
     /// The decision in Postgres.
@@ -37,6 +39,22 @@ pub struct RedisConfig {
     pub timeout_ms: u64,
     /// Connections at most, 2..=1000.
     pub pool_size: usize,
+}
+
+/// Section `[breaker]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct BreakerConfig {
+    /// Failures in a row that open it, 1..=1000.
+    pub failures: u32,
+    /// An answer that takes this long is a failure, ms, 1..=10000.
+    pub slow_ms: u64,
+    /// Window of the rate of failures that opens it too, s, 1..=3600.
+    pub rate_window_s: u64,
+    /// Time until the first probe, ms, 10..=600000.
+    pub delay_ms: u64,
+    /// Longest time between probes, ms, 10..=3600000.
+    pub delay_max_ms: u64,
 }
 
 /// Section `[gate]`.
@@ -92,6 +110,11 @@ impl Config {
         self.database.validate()?;
         in_range("redis.timeout_ms", self.redis.timeout_ms, 1..=10_000)?;
         in_range("redis.pool_size", self.redis.pool_size, 2..=1000)?;
+        in_range("breaker.failures", self.breaker.failures, 1..=1000)?;
+        in_range("breaker.slow_ms", self.breaker.slow_ms, 1..=10_000)?;
+        in_range("breaker.rate_window_s", self.breaker.rate_window_s, 1..=3600)?;
+        in_range("breaker.delay_ms", self.breaker.delay_ms, 10..=600_000)?;
+        in_range("breaker.delay_max_ms", self.breaker.delay_max_ms, 10..=3_600_000)?;
         in_range("gate.queue_capacity", self.gate.queue_capacity, 1..=1_000_000)?;
         in_range("gate.flush_max", self.gate.flush_max, 1..=2000)?;
         in_range("gate.hold_ttl_ms", self.gate.hold_ttl_ms, 1000..=3_600_000)?;

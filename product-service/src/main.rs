@@ -109,7 +109,7 @@ fn health(app: &App, config: &Config) -> anyhow::Result<Health> {
 }
 
 async fn print_audit(config: &Config) -> anyhow::Result<ExitCode> {
-    let gate = Gate::new(&config.redis, config.gate.clone())?;
+    let gate = Gate::new(config)?;
     let audits = audit(&gate, &database::pool(&config.database)?).await?;
     println!("{}", serde_json::to_string_pretty(&audits)?);
     let drifted = audits

@@ -3,10 +3,12 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use metrics::{counter, histogram};
+use metrics::{counter, gauge, histogram};
 
 use crate::domain::request::ProductId;
-use crate::domain::words::{Admission, Find, LoadStep, Settled, Unavailable, Verdict};
+use crate::domain::words::{
+    Admission, BreakerState, CallResult, Find, LoadStep, Settled, Unavailable, Verdict,
+};
 use crate::gate::GateError;
 use crate::ledger::LedgerError;
 use crate::ledger::failure::Failure;
@@ -16,7 +18,9 @@ const DECISIONS: &str = "hotstock_decisions_total";
 const UNDECIDED: &str = "hotstock_undecided_total";
 const SETTLED: &str = "hotstock_gate_settled_total";
 const SETTLE_DROPPED: &str = "hotstock_gate_settle_dropped_total";
-const GATE_FAILURES: &str = "hotstock_gate_failures_total";
+const CALLS: &str = "hotstock_gate_calls_total";
+const BREAKER_STATE: &str = "hotstock_breaker_state";
+const BREAKER_TRANSITIONS: &str = "hotstock_breaker_transitions_total";
 const LOADS: &str = "hotstock_gate_loads_total";
 const DECIDE_FAILURES: &str = "hotstock_decide_failures_total";
 const FINDS: &str = "hotstock_reconcile_finds_total";
@@ -25,8 +29,8 @@ const GATE_SECONDS: &str = "hotstock_gate_batch_seconds";
 const DECIDE_BATCH: &str = "hotstock_decide_batch_size";
 const DECIDE_SECONDS: &str = "hotstock_decide_batch_seconds";
 
-/// Calls of the gate that can fail, as a label.
-const CALLS: [&str; 4] = ["reserve", "settle", "peek", "purge"];
+/// Calls of Redis that the breaker watches, as a label.
+const CALL_KINDS: [&str; 3] = ["reserve", "settle", "ping"];
 
 /// Makes every series exist, at zero: a dashboard must not find nothing where nothing has happened yet.
 pub fn touch() {
@@ -45,9 +49,18 @@ pub fn touch() {
     LoadStep::ALL
         .iter()
         .for_each(|word| counter!(LOADS, "outcome" => word.word()).absolute(0));
-    CALLS
+    for call in CALL_KINDS {
+        for result in CallResult::ALL {
+            counter!(CALLS, "call" => call, "result" => result.word()).absolute(0);
+        }
+    }
+    Find::ALL
         .iter()
-        .for_each(|call| counter!(GATE_FAILURES, "call" => *call).absolute(0));
+        .for_each(|word| counter!(FINDS, "find" => word.word()).absolute(0));
+    BreakerState::ALL
+        .iter()
+        .for_each(|state| counter!(BREAKER_TRANSITIONS, "to" => state.word()).absolute(0));
+    breaker_is(BreakerState::Closed);
     counter!(SETTLE_DROPPED).absolute(0);
     counter!(DECIDE_FAILURES).absolute(0);
 }
@@ -62,6 +75,30 @@ pub fn gate_queue_full() {
     tracing::debug!("the gate's queue is full");
 }
 
+/// One call of Redis that the breaker watches.
+pub fn gate_call(call: &'static str, result: CallResult) {
+    counter!(CALLS, "call" => call, "result" => result.word()).increment(1);
+}
+
+/// The breaker has changed its state.
+pub fn breaker_changed(state: BreakerState) {
+    counter!(BREAKER_TRANSITIONS, "to" => state.word()).increment(1);
+    breaker_is(state);
+    tracing::warn!(state = state.word(), "breaker");
+}
+
+/// One-hot: 1 for the state it is in, 0 for the others.
+fn breaker_is(state: BreakerState) {
+    for each in BreakerState::ALL {
+        gauge!(BREAKER_STATE, "state" => each.word()).set(if *each == state { 1.0 } else { 0.0 });
+    }
+}
+
+/// A probe has failed: Redis is left alone for longer.
+pub fn probe_failed(error: &impl Display) {
+    tracing::warn!(%error, "probe failed");
+}
+
 /// One round trip to the gate, answered or not.
 pub fn gate_batch(requests: usize, took: Duration) {
     histogram!(GATE_BATCH).record(size(requests));
@@ -70,7 +107,6 @@ pub fn gate_batch(requests: usize, took: Duration) {
 
 /// The gate did not answer; `requests` go to the decision without it.
 pub fn gate_failed(error: &GateError, requests: usize) {
-    counter!(GATE_FAILURES, "call" => "reserve").increment(1);
     tracing::warn!(%error, requests, "the gate did not answer; the database decides");
 }
 
@@ -78,14 +114,13 @@ pub fn gate_failed(error: &GateError, requests: usize) {
 pub fn settled(result: &Result<Settled, GateError>) {
     match result {
         Ok(settled) => counter!(SETTLED, "outcome" => settled.word()).increment(1),
-        Err(error) => settle_failed(error),
+        Err(error) => settle_failed(error, 0),
     }
 }
 
-/// The gate took no notice.
-pub fn settle_failed(error: &GateError) {
-    counter!(GATE_FAILURES, "call" => "settle").increment(1);
-    tracing::warn!(%error, "the gate was not told what was committed");
+/// The gate took no notice; it is told `left` more times, then the reconciler is left to it.
+pub fn settle_failed(error: &GateError, left: usize) {
+    tracing::warn!(%error, left, "the gate was not told what was committed");
 }
 
 /// A fact or release found no room.
@@ -95,13 +130,11 @@ pub fn settle_dropped() {
 
 /// A product's gate could not be looked at.
 pub fn peek_failed(error: &GateError) {
-    counter!(GATE_FAILURES, "call" => "peek").increment(1);
     tracing::warn!(%error, "the gate cannot be looked at");
 }
 
 /// A product's keys could not be removed.
 pub fn purge_failed(product: ProductId, error: &GateError) {
-    counter!(GATE_FAILURES, "call" => "purge").increment(1);
     tracing::warn!(%error, product, "the keys of a product could not be removed");
 }
 

@@ -1,6 +1,8 @@
 //! One word from Lua to dashboard: every status this service can answer with or label a metric by is explained.
 
-use product_service::domain::words::{Admission, Find, GateState, LoadStep, Settled, Unavailable, Verdict};
+use product_service::domain::words::{
+    Admission, BreakerState, CallResult, Find, GateState, LoadStep, Settled, Unavailable, Verdict,
+};
 
 /// The sections of docs/GLOSSARY.md that have a list of statuses, each with its words.
 fn sections() -> Vec<(&'static str, Vec<&'static str>)> {
@@ -19,6 +21,8 @@ fn sections() -> Vec<(&'static str, Vec<&'static str>)> {
         section!("Settled", Settled),
         section!("Verdict", Verdict),
         section!("Find", Find),
+        section!("Breaker state", BreakerState),
+        section!("Call result", CallResult),
         section!("Unavailable", Unavailable),
     ]
 }

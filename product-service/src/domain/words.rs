@@ -131,6 +131,32 @@ words! {
 }
 
 words! {
+    /// State of the breaker: failsafe's words.
+    BreakerState {
+        /// Redis is called.
+        Closed = "closed",
+        /// It is not: everything goes to the database.
+        Open = "open",
+        /// The prober, and nobody else, is finding out whether Redis is back.
+        HalfOpen = "half_open",
+    }
+}
+
+words! {
+    /// What a call of Redis means to the breaker.
+    CallResult {
+        /// Answered in time, whatever the answer.
+        Answered = "answered",
+        /// Answered too late: counts as a failure.
+        Slow = "slow",
+        /// Not answered, or refused as a whole.
+        Failed = "failed",
+        /// Begun before the breaker last changed: counts as nothing.
+        Late = "late",
+    }
+}
+
+words! {
     /// Why a request got no decision. Each is `503 RETRY_LATER`; whether stock moved is unknown only for `Deadline`
     /// and `Database`, and a retry with the same key finds out.
     Unavailable {

@@ -4,6 +4,7 @@
 //! (see the protocol in docs/ARCHITECTURE.md). Every call is bounded by one time limit; an error, a time-out or a
 //! lying answer means "ask the database". What dies half-way leaves holds, which end when their fact arrives.
 
+pub mod breaker;
 pub mod hot;
 pub mod keys;
 pub mod link;
@@ -13,13 +14,16 @@ pub mod reserve;
 pub mod scripts;
 pub mod settle;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_redis::{Manager, Pool, Runtime, Timeouts};
 use redis::{AsyncConnectionConfig, RedisResult, Value};
 
-use crate::config::{GateConfig, RedisConfig};
+use crate::config::{Config, GateConfig};
 use crate::domain::request::ProductId;
+use crate::domain::words::BreakerState;
+use crate::metrics;
+use breaker::Breaker;
 use link::Link;
 
 /// Redis gave no usable answer: the database decides instead.
@@ -34,6 +38,9 @@ pub enum GateError {
     /// No connection could be had.
     #[error("no connection to Redis: {0}")]
     Pool(#[from] deadpool_redis::PoolError),
+    /// The breaker is open: Redis was not called.
+    #[error("Redis is left alone: the breaker is open")]
+    Open,
     /// The answer has a shape no script of ours gives.
     #[error("unexpected answer from a script: {0}")]
     Reply(String),
@@ -45,6 +52,8 @@ pub struct Gate {
     limit: Duration,
     /// Lengths of holds and leases, life of the keys.
     pub config: GateConfig,
+    /// Whether Redis is called at all.
+    pub breaker: Breaker,
 }
 
 impl Gate {
@@ -52,7 +61,8 @@ impl Gate {
     ///
     /// # Errors
     /// When the URL cannot be understood.
-    pub fn new(redis: &RedisConfig, config: GateConfig) -> anyhow::Result<Self> {
+    pub fn new(config: &Config) -> anyhow::Result<Self> {
+        let redis = &config.redis;
         let limit = Duration::from_millis(redis.timeout_ms);
         let connection = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(limit))
@@ -68,13 +78,42 @@ impl Gate {
                 recycle: Some(limit),
             })
             .build()?;
-        Ok(Self { pool, limit, config })
+        Ok(Self {
+            pool,
+            limit,
+            config: config.gate.clone(),
+            breaker: Breaker::new(&config.breaker),
+        })
     }
 
     /// A connection of one's own, for a flusher that calls all the time.
     #[must_use]
     pub fn link(&self) -> Link {
         Link::new(self.pool.clone(), self.limit)
+    }
+
+    /// Makes a call that the breaker watches, while it is closed. While it is half-open, calls go through unwatched
+    /// if `helps_probing` says that they help: facts belong into gates that are being loaded.
+    ///
+    /// # Errors
+    /// [`GateError::Open`] without calling; otherwise whatever the call returns.
+    pub async fn watched<T>(
+        &self,
+        call: &'static str,
+        helps_probing: bool,
+        work: impl Future<Output = Result<T, GateError>>,
+    ) -> Result<T, GateError> {
+        let Some(permit) = self.breaker.permit() else {
+            let through = helps_probing && self.breaker.state() == BreakerState::HalfOpen;
+            return if through { work.await } else { Err(GateError::Open) };
+        };
+        let started = Instant::now();
+        let result = work.await;
+        metrics::gate_call(
+            call,
+            self.breaker.record(permit, result.is_ok(), started.elapsed()),
+        );
+        result
     }
 
     /// Removes whatever the gate knows of a product: it is not loaded then.
@@ -91,6 +130,18 @@ impl Gate {
             .await?
             .into_iter()
             .try_for_each(|reply| reply.map(|_| ()).map_err(GateError::from))
+    }
+
+    /// Whether Redis answers and knows every script.
+    ///
+    /// # Errors
+    /// [`GateError`] when it does not.
+    pub async fn ready(&self, link: &mut Link) -> Result<(), GateError> {
+        self.ping().await?;
+        for script in scripts::all() {
+            script.load(link).await?;
+        }
+        Ok(())
     }
 
     /// Whether Redis answers at all.

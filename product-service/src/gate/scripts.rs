@@ -53,20 +53,62 @@ impl GateScript {
         for call in calls {
             pipeline.add_command(call);
         }
-        let replies = link.pipeline(&pipeline).await?;
+        let replies = fit(link.pipeline(&pipeline).await?)?;
         if !replies
             .iter()
             .any(|reply| reply.as_ref().is_err_and(is_unknown_script))
         {
             return Ok(replies);
         }
+        self.load(link).await?;
+        fit(link.pipeline(&pipeline).await?)
+    }
+
+    /// Makes sure that Redis knows the script.
+    ///
+    /// # Errors
+    /// [`GateError`] when it does not say so.
+    pub(super) async fn load(&self, link: &mut Link) -> Result<(), GateError> {
         let mut load = Pipeline::with_capacity(1);
         load.cmd("SCRIPT").arg("LOAD").arg(self.text);
-        link.pipeline(load.ignore_errors()).await?;
-        link.pipeline(&pipeline).await
+        for reply in link.pipeline(load.ignore_errors()).await? {
+            reply?;
+        }
+        Ok(())
+    }
+}
+
+/// Codes of errors that say nothing about a product and everything about the server.
+const UNFIT: [&str; 9] = [
+    "LOADING",
+    "BUSY",
+    "OOM",
+    "READONLY",
+    "NOAUTH",
+    "NOPERM",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "MISCONF",
+];
+
+/// A server that is loading, full or read-only has not answered, whatever it sent.
+fn fit(replies: Replies) -> Result<Replies, GateError> {
+    let unfit = |error: &RedisError| error.code().is_some_and(|code| UNFIT.contains(&code));
+    match replies.iter().position(|reply| reply.as_ref().is_err_and(unfit)) {
+        Some(at) => Err(replies
+            .into_iter()
+            .nth(at)
+            .and_then(Result::err)
+            .map_or(GateError::Timeout, GateError::from)),
+        None => Ok(replies),
     }
 }
 
 fn is_unknown_script(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+/// Every script.
+pub(super) fn all() -> [&'static GateScript; 5] {
+    [&RESERVE, &APPLY, &REMEMBER, &LOAD, &PEEK]
 }

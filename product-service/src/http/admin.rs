@@ -3,15 +3,17 @@
 use actix_web::web;
 use contracts::product::{ProductView, StockStrategy};
 use platform::http::Problem;
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::openapi::{AnyErrors, ProductErrors, ProductParam};
-use super::problem::{ledger, not_found};
+use super::problem::{gate, ledger, not_found};
 use crate::app::App;
 use crate::domain::request::ProductId;
+use crate::ledger::standing;
 use crate::stock::audit::{self, StockAudit};
-use crate::stock::load;
+use crate::stock::load::{self, LoadError};
+use crate::stock::reconcile::{Reconciled, SETTLED_WITHIN};
 
 /// A product's strategy, and its gate beside the database.
 #[derive(Debug, Serialize, ToSchema)]
@@ -71,4 +73,88 @@ pub(super) async fn audit(app: web::Data<App>) -> Result<web::Json<Vec<StockAudi
     Ok(web::Json(
         audit::audit(&app.gate, &app.pool).await.map_err(ledger)?,
     ))
+}
+
+/// Query of reconcile.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ReconcileQuery {
+    /// Only count, change nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Finds what gates were not told or have wrong, and puts it right
+#[utoipa::path(
+    post, path = "/admin/stock/reconcile", tag = "gate", operation_id = "reconcileStock",
+    params(ReconcileQuery),
+    responses((status = 200, description = "What was found; nothing, in health", body = Reconciled), AnyErrors)
+)]
+pub(super) async fn reconcile(
+    app: web::Data<App>,
+    query: web::Query<ReconcileQuery>,
+) -> Result<web::Json<Reconciled>, Problem> {
+    let products = standing::hot_products(&app.pool).await.map_err(ledger)?;
+    let mut link = app.gate.link();
+    let reconciled = app
+        .reconciler
+        .reconcile(&mut link, &products, query.dry_run, SETTLED_WITHIN)
+        .await;
+    reconciled.map(web::Json).map_err(|error| match error {
+        LoadError::Gate(error) => gate(&error),
+        LoadError::Ledger(error) => ledger(error),
+    })
+}
+
+/// The breaker in front of Redis.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BreakerStanding {
+    /// `closed`, `open` or `half_open`.
+    state: &'static str,
+    /// Held open by an operator: not probed until reset.
+    forced: bool,
+    /// How long it has been in this state, ms.
+    since_ms: u128,
+    /// How long until the next probe, ms, while open.
+    next_probe_ms: Option<u128>,
+    /// Changes of state since the start.
+    transitions: u64,
+}
+
+/// State of the breaker of this instance
+#[utoipa::path(
+    get, path = "/admin/breaker", tag = "breaker", operation_id = "getBreaker",
+    responses((status = 200, description = "As it is now", body = BreakerStanding), AnyErrors)
+)]
+pub(super) async fn breaker(app: web::Data<App>) -> web::Json<BreakerStanding> {
+    let view = app.gate.breaker.view();
+    web::Json(BreakerStanding {
+        state: view.state.word(),
+        forced: view.forced,
+        since_ms: view.since.as_millis(),
+        next_probe_ms: view.next_probe.map(|until| until.as_millis()),
+        transitions: view.transitions,
+    })
+}
+
+/// Holds the breaker of this instance open until reset
+#[utoipa::path(
+    post, path = "/admin/breaker/force-open", tag = "breaker", operation_id = "forceBreakerOpen",
+    responses((status = 200, description = "Open", body = BreakerStanding), AnyErrors)
+)]
+pub(super) async fn force_open(app: web::Data<App>) -> web::Json<BreakerStanding> {
+    app.gate.breaker.force_open();
+    breaker(app).await
+}
+
+/// Closes the breaker of this instance, and forgets its failures
+#[utoipa::path(
+    post, path = "/admin/breaker/reset", tag = "breaker", operation_id = "resetBreaker",
+    responses((status = 200, description = "Closed", body = BreakerStanding), AnyErrors)
+)]
+pub(super) async fn reset(app: web::Data<App>) -> web::Json<BreakerStanding> {
+    app.gate.breaker.reset();
+    breaker(app).await
 }

@@ -53,6 +53,10 @@ pub fn admin(app: &Arc<App>) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'st
             .service(web::resource("/admin/products/{id}/load-stock-redis").route(post().to(admin::load)))
             .service(web::resource("/admin/products/{id}/unload-stock-redis").route(post().to(admin::unload)))
             .service(web::resource("/admin/stock/audit").route(get().to(admin::audit)))
+            .service(web::resource("/admin/stock/reconcile").route(post().to(admin::reconcile)))
+            .service(web::resource("/admin/breaker").route(get().to(admin::breaker)))
+            .service(web::resource("/admin/breaker/force-open").route(post().to(admin::force_open)))
+            .service(web::resource("/admin/breaker/reset").route(post().to(admin::reset)))
             .configure(|cfg| openapi::mount(cfg, openapi::admin_document()));
     }
 }

@@ -67,10 +67,16 @@ struct PublicApi;
         title = "hotstock product-service, admin",
         description = "Making products hot, and measuring the gate against the database. Errors as in the public API."
     ),
-    paths(admin::load, admin::unload, admin::audit),
+    paths(
+        admin::load, admin::unload, admin::audit, admin::reconcile,
+        admin::breaker, admin::force_open, admin::reset,
+    ),
     components(schemas(ErrorBody)),
     modifiers(&ErrorWords),
-    tags((name = "gate", description = "Redis in front of hot products"))
+    tags(
+        (name = "gate", description = "Redis in front of hot products"),
+        (name = "breaker", description = "Whether this instance calls Redis at all"),
+    )
 )]
 struct AdminApi;
 

@@ -10,6 +10,7 @@ use super::fields::invalid;
 use crate::domain::books::Decision;
 use crate::domain::request::ProductId;
 use crate::domain::words::{Unavailable, Verdict};
+use crate::gate::GateError;
 use crate::ledger::LedgerError;
 use crate::ledger::failure::{Failure, failure};
 
@@ -72,4 +73,11 @@ pub(super) fn ledger(error: LedgerError) -> Problem {
         Failure::Again | Failure::Unknown => unavailable(Unavailable::Database).cause(&error),
         Failure::Refused => Problem::internal(&error),
     }
+}
+
+/// Redis did not answer an operator. (Buyers never see this: for them the database decides.)
+pub(super) fn gate(error: &GateError) -> Problem {
+    Problem::new(ErrorCode::RetryLater)
+        .details(json!({ "reason": "redis" }))
+        .cause(error)
 }

@@ -130,11 +130,13 @@ impl QueryFragment<Pg> for Standings<'_> {
     }
 }
 
-/// The movements of products above one ledger version each that are older than a second, with the decrease each is
-/// about, as the gate is told of them.
+/// The movements of products above one ledger version each, older than an age, with the decrease each is about, as the gate
+/// is told of them.
 pub(super) struct FactsAfter<'a> {
     pub(super) products: &'a [i64],
     pub(super) versions: &'a [i64],
+    /// How old they are at least, milliseconds, by the database's clock.
+    pub(super) age_ms: i64,
     pub(super) limit: i64,
 }
 
@@ -161,9 +163,10 @@ impl QueryFragment<Pg> for FactsAfter<'_> {
             ") AS asked (id, version) \
              JOIN stock_ledger l ON l.product_id = asked.id AND l.stock_version > asked.version \
              LEFT JOIN tombstones t ON l.reason = 'ORDER_INCREMENT' AND t.void_id = l.request_id \
-             WHERE l.created_at < clock_timestamp() - interval '1 second' \
-             ORDER BY l.product_id, l.stock_version LIMIT ",
+             WHERE l.created_at <= clock_timestamp() - interval '1 millisecond' * ",
         );
+        out.push_bind_param::<BigInt, _>(&self.age_ms)?;
+        out.push_sql(" ORDER BY l.product_id, l.stock_version LIMIT ");
         out.push_bind_param::<BigInt, _>(&self.limit)
     }
 }

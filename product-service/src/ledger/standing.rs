@@ -135,8 +135,7 @@ pub async fn standings(
 
 type FactColumns = (i64, i64, i64, Option<String>);
 
-/// Movements of products above one ledger version each, older than a second: by then the gate has been told of them,
-/// in health. At most `limit`, in the order of products and versions.
+/// Movements of products above one ledger version each that are older than `age`. At most `limit`, in the order of products and versions.
 ///
 /// # Errors
 /// [`LedgerError`].
@@ -144,14 +143,17 @@ pub async fn facts_after(
     pool: &Pool,
     products: &[ProductId],
     versions: &[i64],
+    age: Duration,
     limit: i64,
 ) -> Result<Vec<(ProductId, Fact)>, LedgerError> {
+    let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
     let mut connection = pool.get().await?;
     let rows = named(
         "reconcile: facts",
         FactsAfter {
             products,
             versions,
+            age_ms,
             limit,
         },
     );

@@ -92,7 +92,8 @@ impl Admitter {
         let products: Vec<(ProductId, Vec<Pending>)> = products.into_iter().collect();
         let reservations: Vec<Reservation<'_>> = products.iter().map(reservation).collect();
         let started = std::time::Instant::now();
-        let reserved = self.gate.reserve(link, &reservations).await;
+        let call = self.gate.reserve(link, &reservations);
+        let reserved = self.gate.watched("reserve", false, call).await;
         metrics::gate_batch(size, started.elapsed());
         drop(reservations);
         match reserved {

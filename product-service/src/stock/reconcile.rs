@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use platform::database::Pool;
 use serde::{Deserialize, Serialize};
@@ -45,13 +46,16 @@ pub struct Reconciler {
     pub loader: Loader,
 }
 
+/// By then the gate has been told of a movement, in health.
+pub const SETTLED_WITHIN: Duration = Duration::from_secs(1);
 /// Products per round trip.
 const PRODUCTS_MAX: usize = 500;
 /// Missed movements per round trip; more are found the next time.
 const FACTS_MAX: i64 = 5000;
 
 impl Reconciler {
-    /// Reconciles these products, some hundred per round trip.
+    /// Reconciles these products, some hundred per round trip. Movements younger than `settled_within` do not count as
+    /// missed: they are on their way.
     ///
     /// # Errors
     /// [`LoadError`] when Redis or the database gave no answer; what was put right before stays so.
@@ -60,6 +64,7 @@ impl Reconciler {
         link: &mut Link,
         products: &[ProductId],
         dry_run: bool,
+        settled_within: Duration,
     ) -> Result<Reconciled, LoadError> {
         let mut reconciled = Reconciled {
             products: products.len(),
@@ -67,7 +72,7 @@ impl Reconciler {
             ..Reconciled::default()
         };
         for products in products.chunks(PRODUCTS_MAX) {
-            let found = self.look(link, products).await?;
+            let found = self.look(link, products, settled_within).await?;
             for (product, find) in &found.finds {
                 *reconciled.finds.entry(find.word().to_owned()).or_default() += 1;
                 if !dry_run {
@@ -81,7 +86,12 @@ impl Reconciler {
         Ok(reconciled)
     }
 
-    async fn look(&self, link: &mut Link, products: &[ProductId]) -> Result<Found, LoadError> {
+    async fn look(
+        &self,
+        link: &mut Link,
+        products: &[ProductId],
+        settled_within: Duration,
+    ) -> Result<Found, LoadError> {
         let mut found = Found::default();
         let mut peeks = HashMap::new();
         for (product, peek) in products.iter().zip(self.gate.peek(link, products).await?) {
@@ -105,20 +115,27 @@ impl Reconciler {
                 found.reload(standing.product, find);
             }
         }
-        self.missed(&peeks, &mut found).await?;
+        self.missed(&peeks, settled_within, &mut found).await?;
         self.overdue(&peeks, &mut found).await?;
         Ok(found)
     }
 
     /// Movements the gate should have been told of by now.
-    async fn missed(&self, peeks: &HashMap<ProductId, Peek>, found: &mut Found) -> Result<(), LoadError> {
+    async fn missed(
+        &self,
+        peeks: &HashMap<ProductId, Peek>,
+        settled_within: Duration,
+        found: &mut Found,
+    ) -> Result<(), LoadError> {
         // A gate that names only some of its facts has so many that the next look is soon enough.
         let (ids, versions): (Vec<_>, Vec<_>) = peeks
             .iter()
             .filter(|(_, peek)| peek.fact_versions.len() < NAMED_MAX)
             .map(|(product, peek)| (*product, peek.version))
             .unzip();
-        for (product, fact) in standing::facts_after(&self.pool, &ids, &versions, FACTS_MAX).await? {
+        for (product, fact) in
+            standing::facts_after(&self.pool, &ids, &versions, settled_within, FACTS_MAX).await?
+        {
             if peeks
                 .get(&product)
                 .is_some_and(|peek| !peek.fact_versions.contains(&fact.version))

@@ -1,7 +1,7 @@
 //! Settle: after the commit, in the background, the gate is told what happened.
 //!
 //! Bounded: when Redis is slower than the sales, what does not fit is dropped and counted. Nothing is lost by that: the
-//! facts are in the ledger, and holds have a deadline. If the process dies, the same holds.
+//! facts are in the ledger, holds have a deadline, and the reconciler looks for both. If the process dies, the same.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,8 +12,9 @@ use tokio::task::JoinHandle;
 use crate::config::GateConfig;
 use crate::domain::books::Fact;
 use crate::domain::request::{ProductId, RequestId, StockRequest};
-use crate::gate::Gate;
+use crate::gate::link::Link;
 use crate::gate::settle::Settlement;
+use crate::gate::{Gate, GateError};
 use crate::metrics;
 
 /// One thing to tell the gate.
@@ -49,10 +50,7 @@ impl Settler {
             let mut link = gate.link();
             while let Some(batch) = batches.next(flush_max).await {
                 let settlements = by_product(batch);
-                match gate.settle(&mut link, &settlements).await {
-                    Ok(results) => results.into_iter().for_each(|result| metrics::settled(&result)),
-                    Err(error) => metrics::settle_failed(&error),
-                }
+                tell(&gate, &mut link, &settlements).await;
             }
         });
         (Self { queue: batcher }, flusher)
@@ -69,6 +67,19 @@ impl Settler {
     #[must_use]
     pub fn depth(&self) -> usize {
         self.queue.depth()
+    }
+}
+
+/// How often the gate is told the same: it costs nothing to be told twice.
+const TRIES: usize = 3;
+
+async fn tell(gate: &Gate, link: &mut Link, settlements: &[(ProductId, Settlement)]) {
+    for left in (0..TRIES).rev() {
+        match gate.watched("settle", true, gate.settle(link, settlements)).await {
+            Ok(results) => return results.iter().for_each(metrics::settled),
+            Err(GateError::Open) => return,
+            Err(error) => metrics::settle_failed(&error, left),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 //! Loops without input, bounded and idempotent.
 
 pub mod hot_products;
+pub mod prober;
 pub mod reconciler;

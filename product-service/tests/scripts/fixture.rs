@@ -48,7 +48,7 @@ impl Fixture {
         config.gate.lease_ms = 60_000;
         config.gate.hold_ttl_ms = 60_000;
         change(&mut config.gate);
-        let gate = Gate::new(&config.redis, config.gate).unwrap();
+        let gate = Gate::new(&config).unwrap();
         let client = redis::Client::open(url).unwrap();
         Self {
             link: gate.link(),
