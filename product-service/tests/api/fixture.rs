@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use devstack::books::ProductBooks;
-use devstack::{Service, ServiceOptions, TestStack, wait_for};
+use devstack::{Redis, RedisOptions, Service, ServiceOptions, TestStack, wait_for};
 use redis::FromRedisValue;
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder};
@@ -55,10 +55,13 @@ impl Shop {
         Ok(Self::of(stack, service))
     }
 
-    /// A shop with servers of its own, which a test may kill and freeze. Limits on Redis are the shipped ones.
-    pub(crate) async fn private() -> Result<Self> {
-        let stack = TestStack::private().await?;
-        let service = Service::start(options(&stack)).await?;
+    /// A shop with a Redis of its own, which a test may kill and freeze. Limits on Redis are the shipped ones.
+    pub(crate) async fn with_private_redis() -> Result<Self> {
+        let mut stack = TestStack::shared().await?;
+        stack.redis = Redis::start(RedisOptions::default()).await?;
+        stack.redis_url = stack.redis.create_database()?;
+        // Holds that a frozen Redis took too late end soon.
+        let service = Service::start(options(&stack).env("HOTSTOCK__GATE__HOLD_TTL_MS", "2000")).await?;
         Ok(Self::of(stack, service))
     }
 

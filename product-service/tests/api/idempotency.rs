@@ -1,6 +1,5 @@
 //! One effect per key: replays, keys used twice, keys that are none.
 
-use anyhow::Result;
 use futures_util::future::try_join_all;
 use reqwest::header::HeaderValue;
 use serde_json::{Value, json};
@@ -95,91 +94,90 @@ async fn mistake_key_not_bound_to_its_payload() -> TestResult {
             shop.product(strategy, 10).await?,
         );
         let order = new_order();
-        let (take, back, adjust) = (
-            format!("DEC-{order}"),
-            format!("INC-{order}"),
-            format!("ADJ-{order}"),
-        );
-        let decrease = json!({ "orderId": order, "quantity": 2, "buyerId": "ann" });
-        let increase = json!({ "orderId": order, "quantity": 2, "reason": "ORDER_FAILED" });
-        let correction = json!({ "delta": 4, "reason": "ADJUST", "note": "counted" });
-        shop.write(product, "decrease-by-order", &take, &decrease)
-            .await?
-            .remaining();
-        shop.write(product, "adjust", &adjust, &correction)
-            .await?
-            .remaining();
-
-        let takes = [
-            (other, "decrease-by-order", decrease.clone()),
-            (product, "decrease-by-order", but(&decrease, "quantity", json!(1))),
-            (
-                product,
-                "decrease-by-order",
-                but(&decrease, "orderId", json!(new_order())),
-            ),
-            (
-                product,
-                "decrease-by-order",
-                but(&decrease, "buyerId", json!("bob")),
-            ),
-            (
-                product,
-                "decrease-by-order",
-                but(&decrease, "buyerId", Value::Null),
-            ),
-            (
-                product,
-                "increase-by-order",
-                but(&increase, "voids", json!("DEC-0")),
-            ),
-            (product, "adjust", json!({ "delta": -2, "reason": "MANUAL" })),
-        ];
-        let adjusts = [
-            (other, "adjust", correction.clone()),
-            (product, "adjust", but(&correction, "delta", json!(-4))),
-            (product, "adjust", but(&correction, "delta", json!(5))),
-            (product, "adjust", but(&correction, "reason", json!("MANUAL"))),
-            (product, "adjust", but(&correction, "note", json!("guessed"))),
-            (product, "decrease-by-order", decrease.clone()),
-            (
-                product,
-                "increase-by-order",
-                but(&increase, "voids", json!("DEC-0")),
-            ),
-        ];
-        refused_as_reused(&shop, &take, &takes).await?;
-        refused_as_reused(&shop, &adjust, &adjusts).await?;
-
-        shop.write(product, "increase-by-order", &back, &increase)
-            .await?
-            .remaining();
-        let backs = [
-            (other, "increase-by-order", increase.clone()),
-            (product, "increase-by-order", but(&increase, "quantity", json!(1))),
-            (
-                product,
-                "increase-by-order",
-                but(&increase, "orderId", json!(new_order())),
-            ),
-            (
-                product,
-                "increase-by-order",
-                but(&increase, "reason", json!("ORDER_CANCELLED")),
-            ),
-            (product, "decrease-by-order", decrease.clone()),
-            (product, "adjust", correction.clone()),
-        ];
-        refused_as_reused(&shop, &back, &backs).await?;
+        the_key_of_a_decrease_is_bound(&shop, product, other, order).await?;
+        the_key_of_an_adjustment_is_bound(&shop, product, other, order).await?;
+        the_key_of_an_increase_is_bound(&shop, product, other, order).await?;
         // A voided key belongs to its decrease for good.
-        shop.write(product, "adjust", &take, &correction)
+        shop.adjust(product, &format!("DEC-{order}"), 4)
             .await?
             .refused(422, "IDEMPOTENCY_KEY_REUSED");
-
         assert_eq!(shop.balanced(product).await?.stock, 14);
         assert_eq!(shop.balanced(other).await?.stock, 10);
     }
     Ok(())
+}
+
+async fn the_key_of_a_decrease_is_bound(shop: &Shop, product: i64, other: i64, order: i64) -> TestResult {
+    let key = format!("DEC-{order}");
+    let body = json!({ "orderId": order, "quantity": 2, "buyerId": "ann" });
+    let increase = json!({ "orderId": order, "quantity": 2, "reason": "ORDER_FAILED", "voids": "DEC-0" });
+    shop.write(product, "decrease-by-order", &key, &body)
+        .await?
+        .remaining();
+    let writes = [
+        (other, "decrease-by-order", body.clone()),
+        (product, "decrease-by-order", but(&body, "quantity", json!(1))),
+        (
+            product,
+            "decrease-by-order",
+            but(&body, "orderId", json!(new_order())),
+        ),
+        (product, "decrease-by-order", but(&body, "buyerId", json!("bob"))),
+        (product, "decrease-by-order", but(&body, "buyerId", Value::Null)),
+        (product, "increase-by-order", increase),
+        (product, "adjust", json!({ "delta": -2, "reason": "MANUAL" })),
+    ];
+    refused_as_reused(shop, &key, &writes).await
+}
+
+async fn the_key_of_an_adjustment_is_bound(shop: &Shop, product: i64, other: i64, order: i64) -> TestResult {
+    let key = format!("ADJ-{order}");
+    let body = json!({ "delta": 4, "reason": "ADJUST", "note": "counted" });
+    let increase = json!({ "orderId": order, "quantity": 4, "reason": "ORDER_FAILED", "voids": "DEC-0" });
+    shop.write(product, "adjust", &key, &body).await?.remaining();
+    let writes = [
+        (other, "adjust", body.clone()),
+        (product, "adjust", but(&body, "delta", json!(-4))),
+        (product, "adjust", but(&body, "delta", json!(5))),
+        (product, "adjust", but(&body, "reason", json!("MANUAL"))),
+        (product, "adjust", but(&body, "note", json!("guessed"))),
+        (
+            product,
+            "decrease-by-order",
+            json!({ "orderId": order, "quantity": 4 }),
+        ),
+        (product, "increase-by-order", increase),
+    ];
+    refused_as_reused(shop, &key, &writes).await
+}
+
+async fn the_key_of_an_increase_is_bound(shop: &Shop, product: i64, other: i64, order: i64) -> TestResult {
+    let key = format!("INC-{order}");
+    let body = json!({ "orderId": order, "quantity": 2, "reason": "ORDER_FAILED" });
+    shop.write(product, "increase-by-order", &key, &body)
+        .await?
+        .remaining();
+    let writes = [
+        (other, "increase-by-order", body.clone()),
+        (product, "increase-by-order", but(&body, "quantity", json!(1))),
+        (
+            product,
+            "increase-by-order",
+            but(&body, "orderId", json!(new_order())),
+        ),
+        (
+            product,
+            "increase-by-order",
+            but(&body, "reason", json!("ORDER_CANCELLED")),
+        ),
+        (
+            product,
+            "decrease-by-order",
+            json!({ "orderId": order, "quantity": 2 }),
+        ),
+        (product, "adjust", json!({ "delta": 2, "reason": "MANUAL" })),
+    ];
+    refused_as_reused(shop, &key, &writes).await
 }
 
 /// A body with another value of one field.
@@ -189,7 +187,7 @@ fn but(body: &Value, field: &str, value: Value) -> Value {
     body
 }
 
-async fn refused_as_reused(shop: &Shop, key: &str, writes: &[(i64, &str, Value)]) -> Result<()> {
+async fn refused_as_reused(shop: &Shop, key: &str, writes: &[(i64, &str, Value)]) -> TestResult {
     for (product, verb, body) in writes {
         let reply = shop.write(*product, verb, key, body).await?;
         assert_eq!(reply.status, 422, "{key} {verb} {body}: {reply:?}");
