@@ -64,6 +64,8 @@ COMMENT ON COLUMN stock_ledger.request_id IS 'Idempotency key of the request tha
 
 CREATE INDEX stock_ledger_order ON stock_ledger (order_id) WHERE order_id IS NOT NULL;
 CREATE INDEX stock_ledger_buyer ON stock_ledger (product_id, buyer_id) INCLUDE (direction, quantity) WHERE buyer_id IS NOT NULL;
+COMMENT ON INDEX stock_ledger_order IS 'Movements of one order.';
+COMMENT ON INDEX stock_ledger_buyer IS 'What a buyer owns of a product that limits purchases, without reading the rows.';
 
 CREATE TABLE tombstones (
     void_id        text        PRIMARY KEY CHECK (char_length(void_id) BETWEEN 1 AND 128),
@@ -86,6 +88,8 @@ COMMENT ON COLUMN tombstones.stock_after IS 'The product''s stock after this voi
 
 CREATE INDEX tombstones_voided ON tombstones (voided_id);
 CREATE UNIQUE INDEX tombstones_give_back_once ON tombstones (voided_id) WHERE given_back > 0;
+COMMENT ON INDEX tombstones_voided IS 'Whether a decrease was given up: looked at before it is sold.';
+COMMENT ON INDEX tombstones_give_back_once IS 'Voided twice is voided once.';
 
 -- The ledger is append only, for everybody.
 CREATE FUNCTION stock_ledger_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
