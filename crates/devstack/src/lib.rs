@@ -6,6 +6,7 @@
 //! - [`servers`]: private Postgres and Redis
 //! - [`service`]: product-service and order-service as processes
 //! - [`test_stack`]: what an integration test starts with
+//! - [`proxy`]: a proxy in front of a server, to make the way to it fail
 //! - [`books`]: the audit of a product's books
 //! - [`load`]: the load tool
 //! - [`catalogue`], [`http`]: products made through the API; the client that asks
@@ -18,6 +19,7 @@ pub mod catalogue;
 pub mod http;
 pub mod load;
 pub mod ports;
+pub mod proxy;
 pub mod servers;
 pub mod service;
 pub mod stack_file;
