@@ -6,20 +6,20 @@ use serde::Serialize;
 
 /// The machine and the versions.
 #[derive(Debug, Clone, Serialize)]
-pub struct Machine {
+pub(crate) struct Machine {
     /// Processor as the kernel names it.
-    pub processor: String,
+    pub(crate) processor: String,
     /// Cores the run could use, load generator and servers included.
-    pub cores: usize,
+    pub(crate) cores: usize,
     /// Commit measured, with `+` when the tree had changes.
-    pub commit: String,
+    pub(crate) commit: String,
     /// The servers' versions, one line each.
-    pub servers: Vec<String>,
+    pub(crate) servers: Vec<String>,
 }
 
 impl Machine {
     /// Looks around.
-    pub fn here() -> Self {
+    pub(crate) fn here() -> Self {
         let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let processor = cpuinfo
             .lines()

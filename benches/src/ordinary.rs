@@ -17,7 +17,7 @@ use diesel_async::pooled_connection::deadpool::Pool;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 
 /// Tables of the ordinary design.
-pub const SCHEMA: &str = "\
+pub(crate) const SCHEMA: &str = "\
     CREATE TABLE ordinary_products (id bigint PRIMARY KEY, stock bigint NOT NULL CHECK (stock >= 0)) \
         WITH (fillfactor = 50);\
     CREATE TABLE ordinary_ledger (request_id text PRIMARY KEY, product_id bigint NOT NULL, order_id bigint NOT NULL, \
@@ -58,7 +58,7 @@ struct Stores {
 const CONNECTIONS: usize = 32;
 
 /// Serves `PATCH /v1/products/{id}/stock/decrease-by-order` until it is ended.
-pub async fn serve(bind: SocketAddr, database: &str, redis: &str) -> anyhow::Result<()> {
+pub(crate) async fn serve(bind: SocketAddr, database: &str, redis: &str) -> anyhow::Result<()> {
     let manager = AsyncDieselConnectionManager::<AsyncPgConnection>::new(database);
     let stores = web::Data::new(Stores {
         database: Pool::builder(manager).max_size(CONNECTIONS).build()?,

@@ -18,13 +18,13 @@ use crate::machine::Machine;
 use crate::ordinary::{SCHEMA, ordinary_ledger, ordinary_products};
 
 /// How much to run.
-pub struct Plan {
+pub(crate) struct Plan {
     /// Rounds per design and number of connections, >= 1.
-    pub rounds: usize,
+    pub(crate) rounds: usize,
     /// Seconds of load per round, >= 1.
-    pub seconds: u64,
+    pub(crate) seconds: u64,
     /// Numbers of connections.
-    pub connections: Vec<usize>,
+    pub(crate) connections: Vec<usize>,
 }
 
 /// What competes.
@@ -72,7 +72,7 @@ const STOCK: i64 = 100_000_000;
 const CALIBRATION_BUYERS: u64 = 4_000;
 
 /// Runs the plan and prints the table.
-pub async fn run(plan: &Plan, product_service: Option<PathBuf>, json: Option<PathBuf>) -> Result<()> {
+pub(crate) async fn run(plan: &Plan, product_service: Option<PathBuf>, json: Option<PathBuf>) -> Result<()> {
     let bench = Bench::start(product_service).await?;
     let steps = plan.rounds * plan.connections.len() * 2;
     let progress = ProgressBar::new(u64::try_from(steps)?)

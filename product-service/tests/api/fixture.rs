@@ -262,6 +262,7 @@ fn patient(options: ServiceOptions) -> ServiceOptions {
     options
         .env("HOTSTOCK__SERVER__REQUEST_DEADLINE_MS", "8000")
         .env("HOTSTOCK__REDIS__TIMEOUT_MS", "2000")
+        .env("HOTSTOCK__BREAKER__SLOW_MS", "2000")
 }
 
 /// An answer, of whatever status.

@@ -164,6 +164,7 @@ fn patient(options: ServiceOptions) -> ServiceOptions {
         ("HOTSTOCK__DATABASE__LOCK_TIMEOUT_MS", "10000"),
         ("HOTSTOCK__DATABASE__STATEMENT_TIMEOUT_MS", "10000"),
         ("HOTSTOCK__REDIS__TIMEOUT_MS", "10000"),
+        ("HOTSTOCK__BREAKER__SLOW_MS", "10000"),
         ("HOTSTOCK__GATE__HOLD_TTL_MS", "600000"),
         ("HOTSTOCK__LEDGER__TRANSACTION_LIMIT_MS", "30000"),
     ]
