@@ -1,0 +1,181 @@
+//! What a fault has left in the metrics of the instances and at the proxies: proof that it hit.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use devstack::Service;
+use devstack::proxy::Hits;
+use serde_json::Value;
+use tokio::task::JoinHandle;
+
+use crate::shop::Shop;
+
+/// Counters, by name and label value, of one instance.
+type Counters = BTreeMap<String, u64>;
+
+/// The counters of every instance at one moment.
+pub(crate) struct Snapshot {
+    instances: Vec<Counters>,
+    hits: Vec<Hits>,
+}
+
+impl Snapshot {
+    pub(crate) async fn of(shop: &Shop) -> Self {
+        let mut instances = Vec::new();
+        for service in &shop.services {
+            instances.push(counters(service).await.unwrap_or_default());
+        }
+        let hits = shop.proxies.iter().map(|proxy| proxy.hits()).collect();
+        Self { instances, hits }
+    }
+
+    /// What has happened since.
+    pub(crate) async fn since(&self, shop: &Shop) -> Evidence {
+        let now = Self::of(shop).await;
+        let grown = |(new, old): (&Counters, &Counters)| -> Counters {
+            let by = |(name, count): (&String, &u64)| {
+                let by = count.saturating_sub(old.get(name).copied().unwrap_or(0));
+                (by > 0).then(|| (name.clone(), by))
+            };
+            new.iter().filter_map(by).collect()
+        };
+        Evidence {
+            instances: now.instances.iter().zip(&self.instances).map(grown).collect(),
+            hits: now
+                .hits
+                .iter()
+                .zip(&self.hits)
+                .map(|(now, before)| now.connections - before.connections + now.bytes - before.bytes)
+                .sum(),
+        }
+    }
+}
+
+/// What has happened between two moments.
+pub(crate) struct Evidence {
+    pub(crate) instances: Vec<Counters>,
+    /// Connections and bytes the proxies have harmed.
+    pub(crate) hits: u64,
+}
+
+impl Evidence {
+    /// One counter of all instances.
+    pub(crate) fn sum(&self, counter: &str) -> u64 {
+        self.instances
+            .iter()
+            .filter_map(|counters| counters.get(counter))
+            .sum()
+    }
+
+    /// Whether the breaker of every instance has opened.
+    pub(crate) fn all_opened(&self) -> bool {
+        self.instances
+            .iter()
+            .all(|counters| counters.contains_key(OPENED))
+    }
+
+    /// What the reconcilers have found, in words.
+    pub(crate) fn finds(&self) -> String {
+        let mut finds: BTreeMap<&str, u64> = BTreeMap::new();
+        for (name, count) in self.instances.iter().flatten() {
+            if let Some(find) = name.strip_prefix("reconcile_finds ") {
+                *finds.entry(find).or_default() += count;
+            }
+        }
+        let words = finds.iter().map(|(find, count)| format!("{find} {count}"));
+        words.collect::<Vec<_>>().join(", ")
+    }
+}
+
+pub(crate) const OPENED: &str = "breaker_transitions open";
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let calls = |result: &str| -> u64 {
+            ["reserve", "settle", "ping"]
+                .iter()
+                .map(|call| self.sum(&format!("gate_calls {call} {result}")))
+                .sum()
+        };
+        write!(
+            f,
+            "opened {}, calls failed {} slow {}, proxy {}, decisions failed {}",
+            self.sum(OPENED),
+            calls("failed"),
+            calls("slow"),
+            self.hits,
+            self.sum("decide_failures")
+        )
+    }
+}
+
+/// All counters of an instance: `hotstock_gate_calls_total{call="ping",result="failed"} 3` is `gate_calls ping failed`.
+async fn counters(service: &Service) -> Option<Counters> {
+    let url = format!("{}/metrics", service.admin_url());
+    let text = reqwest::get(url).await.ok()?.text().await.ok()?;
+    let parsed = text.lines().filter_map(|line| {
+        let (series, count) = line.strip_prefix("hotstock_")?.rsplit_once(' ')?;
+        let (name, labels) = series.split_once('{').unwrap_or((series, ""));
+        let name = name.strip_suffix("_total")?;
+        let values: Vec<&str> = labels.split('"').skip(1).step_by(2).collect();
+        let name = [&[name], &values[..]].concat().join(" ");
+        Some((name, count.parse().ok()?))
+    });
+    Some(parsed.collect())
+}
+
+/// Looks at the breakers all the time and remembers when each opened first and closed last.
+pub(crate) struct Watch {
+    is_over: Arc<AtomicBool>,
+    watchers: Vec<JoinHandle<Vec<(Instant, bool)>>>,
+}
+
+impl Watch {
+    pub(crate) fn start(shop: &Shop) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let watchers = shop
+            .services
+            .iter()
+            .map(|service| tokio::spawn(watch(service.clone(), is_over.clone())))
+            .collect();
+        Self { is_over, watchers }
+    }
+
+    /// When every breaker that opened at all had opened, and when all of them were closed again.
+    pub(crate) async fn end(self) -> (Option<Instant>, Option<Instant>) {
+        self.is_over.store(true, Ordering::Relaxed);
+        let (mut opened, mut closed) = (None, None);
+        for watcher in self.watchers {
+            let line = watcher.await.unwrap();
+            opened = opened.max(line.iter().find(|(_, is_closed)| !is_closed).map(|(at, _)| *at));
+            closed = closed.max(line.last().filter(|(_, is_closed)| *is_closed).map(|(at, _)| *at));
+        }
+        (opened, closed)
+    }
+}
+
+/// Each change between closed and not closed.
+async fn watch(service: Service, is_over: Arc<AtomicBool>) -> Vec<(Instant, bool)> {
+    let mut line = Vec::new();
+    let mut was_closed = true;
+    while !is_over.load(Ordering::Relaxed) {
+        if let Some(is_closed) = is_closed(&service).await
+            && is_closed != was_closed
+        {
+            line.push((Instant::now(), is_closed));
+            was_closed = is_closed;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    line
+}
+
+/// Whether the breaker of an instance is closed, if the instance answers.
+pub(crate) async fn is_closed(service: &Service) -> Option<bool> {
+    let url = format!("{}/admin/breaker", service.admin_url());
+    let breaker: Value = reqwest::get(url).await.ok()?.json().await.ok()?;
+    Some(breaker["state"] == "closed")
+}

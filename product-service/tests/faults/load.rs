@@ -1,0 +1,179 @@
+//! Buyers that go on until they are told to stop, some of whom ask twice or give back what they got.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use tokio::task::JoinHandle;
+
+use crate::client::{Client, Told, fresh_order_id};
+
+/// Buyers of each instance, and their pause between two orders.
+const BUYERS: usize = 8;
+const PAUSE: Duration = Duration::from_millis(15);
+
+/// What somebody has asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Asked {
+    Decrease,
+    Cancel,
+    Restock,
+}
+
+/// One question and its answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) asked: Asked,
+    pub(crate) product: i64,
+    pub(crate) order: i64,
+    pub(crate) told: Told,
+    pub(crate) took: Duration,
+}
+
+#[derive(Default)]
+struct Shared {
+    is_over: AtomicBool,
+    sales: AtomicU64,
+    lines: Mutex<Vec<Line>>,
+}
+
+pub(crate) struct Load {
+    shared: Arc<Shared>,
+    buyers: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    /// Buyers of all instances. Three of four orders are for the first product, the others for the second.
+    pub(crate) fn start(urls: &[String], products: [i64; 2]) -> Self {
+        let shared = Arc::new(Shared::default());
+        let buyers = (0..BUYERS * urls.len())
+            .map(|buyer| {
+                let url = urls[buyer % urls.len()].clone();
+                tokio::spawn(Arc::clone(&shared).buy(url, products))
+            })
+            .collect();
+        Self { shared, buyers }
+    }
+
+    /// Units sold so far.
+    pub(crate) fn sales(&self) -> u64 {
+        self.shared.sales.load(Ordering::Relaxed)
+    }
+
+    /// Ends it; what everybody was told.
+    pub(crate) async fn end(self) -> Vec<Line> {
+        self.shared.is_over.store(true, Ordering::Relaxed);
+        for ended in join_all(self.buyers).await {
+            ended.expect("no answer was a fault of the service");
+        }
+        std::mem::take(&mut *self.shared.lines.lock().unwrap())
+    }
+}
+
+impl Shared {
+    async fn buy(self: Arc<Self>, url: String, products: [i64; 2]) {
+        let mut client = Client::new(&url);
+        while !self.is_over.load(Ordering::Relaxed) {
+            let order = fresh_order_id();
+            let product = products[usize::from(order % 4 == 0)];
+            let told = self.ask(&mut client, Asked::Decrease, product, order).await;
+            match order % 16 {
+                // Who did not hear the answer, or does not believe it.
+                3 | 8 => drop(self.ask(&mut client, Asked::Decrease, product, order).await),
+                7 | 12 if told.is_done() => drop(self.ask(&mut client, Asked::Cancel, product, order).await),
+                11 => drop(self.ask(&mut client, Asked::Restock, product, order).await),
+                _ => {}
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn ask(&self, client: &mut Client, asked: Asked, product: i64, order: i64) -> Told {
+        let started = Instant::now();
+        let told = match asked {
+            Asked::Decrease => client.decrease(product, order, 1).await,
+            Asked::Cancel => client.cancel(product, order, 1).await,
+            Asked::Restock => client.adjust(product, &format!("ADJ-{order}"), 1).await,
+        };
+        if asked == Asked::Decrease && told.is_done() {
+            self.sales.fetch_add(1, Ordering::Relaxed);
+        }
+        self.lines.lock().unwrap().push(Line {
+            asked,
+            product,
+            order,
+            told: told.clone(),
+            took: started.elapsed(),
+        });
+        told
+    }
+}
+
+/// The answers of one run, counted.
+pub(crate) struct Answers<'a>(pub(crate) &'a [Line]);
+
+impl Answers<'_> {
+    /// How many were told each thing.
+    pub(crate) fn by_word(&self) -> BTreeMap<String, u64> {
+        let mut words = BTreeMap::new();
+        for line in self.0 {
+            let word = match &line.told {
+                Told::Done { .. } => "200".to_owned(),
+                Told::Refused(code) => code.clone(),
+                Told::Later => "503".to_owned(),
+                Told::Nothing(fault) => fault.to_string(),
+            };
+            *words.entry(word).or_default() += 1;
+        }
+        words
+    }
+
+    pub(crate) fn count(&self, is_it: impl Fn(&Line) -> bool) -> usize {
+        self.0.iter().filter(|line| is_it(line)).count()
+    }
+
+    pub(crate) fn slowest(&self) -> Duration {
+        self.0.iter().map(|line| line.took).max().unwrap_or_default()
+    }
+
+    /// The slowest of all but one in a hundred.
+    pub(crate) fn slowest_of_99_percent(&self) -> Duration {
+        let mut times: Vec<Duration> = self.0.iter().map(|line| line.took).collect();
+        times.sort_unstable();
+        let at = times.len() * 99 / 100;
+        times
+            .get(at.min(times.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// Units that have to be gone from a product by what was told: at least and at most. They differ by those who
+    /// were told nothing, or to come again.
+    pub(crate) fn units_gone(&self, product: i64) -> (i64, i64) {
+        let mut effects: HashMap<(Asked, i64), bool> = HashMap::new();
+        for line in self.0.iter().filter(|line| line.product == product) {
+            let is_done = effects.entry((line.asked, line.order)).or_insert(false);
+            *is_done |= line.told.is_done();
+        }
+        let unknown: HashSet<(Asked, i64)> = self
+            .0
+            .iter()
+            .filter(|line| matches!(line.told, Told::Later | Told::Nothing(_)))
+            .map(|line| (line.asked, line.order))
+            .collect();
+        let (mut least, mut most) = (0, 0);
+        for ((asked, order), is_done) in effects {
+            let sign = if asked == Asked::Decrease { 1 } else { -1 };
+            if is_done {
+                least += sign;
+                most += sign;
+            } else if unknown.contains(&(asked, order)) {
+                least += sign.min(0);
+                most += sign.max(0);
+            }
+        }
+        (least, most)
+    }
+}

@@ -1,0 +1,128 @@
+//! Redis that forgets, or remembers wrong.
+
+use crate::shop::Shop;
+use crate::trial::{Plan, trial};
+
+async fn nothing() {}
+
+/// The key of one part of a product's gate.
+fn key(product: i64, part: &str) -> String {
+    format!("stock:{{{product}}}{part}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_flushed() {
+    let shop = Shop::direct().await;
+    let plan = Plan::new("FLUSHALL", 500, |seen| seen.sum("gate_loads loaded") > 0);
+    trial(
+        &shop,
+        plan,
+        async |_| shop.redis::<()>(&["FLUSHALL"]).await,
+        nothing,
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_key_deleted() {
+    let shop = Shop::direct().await;
+    for (name, part) in [
+        ("counter deleted", ""),
+        ("gate hash deleted", ":gate"),
+        ("sold set deleted", ":sold"),
+    ] {
+        let plan = Plan::new(name, 500, |seen| seen.sum("gate_loads loaded") > 0);
+        let delete = async |product| {
+            let deleted: i64 = shop.redis(&["DEL", &key(product, part)]).await;
+            assert_eq!(deleted, 1);
+        };
+        trial(&shop, plan, delete, nothing).await;
+    }
+}
+
+/// A command that makes a gate wrong; what the reconciler finds then.
+type Corruption = (
+    &'static str,
+    fn(i64) -> Vec<Vec<String>>,
+    fn(&crate::evidence::Evidence) -> bool,
+);
+
+fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
+    words.map(str::to_owned).to_vec()
+}
+
+const CORRUPTIONS: [Corruption; 7] = [
+    (
+        "counter huge",
+        |product| vec![words(["SET", &key(product, ""), "900000000000"])],
+        |seen| seen.sum("reconcile_finds drift") > 0,
+    ),
+    (
+        "counter beyond 64 bits",
+        |product| vec![words(["SET", &key(product, ""), "99999999999999999999999"])],
+        |seen| seen.finds().contains("drift") || seen.finds().contains("unreadable"),
+    ),
+    (
+        "counter negative",
+        |product| vec![words(["SET", &key(product, ""), "-5"])],
+        |seen| seen.sum("reconcile_finds drift") > 0,
+    ),
+    (
+        "counter of a wrong type",
+        |product| {
+            let key = key(product, "");
+            vec![words(["DEL", &key]), words(["RPUSH", &key, "1"])]
+        },
+        |seen| seen.finds().contains("unreadable") || seen.sum("gate_loads loaded") > 0,
+    ),
+    (
+        "`v` huge",
+        |product| vec![words(["HSET", &key(product, ":gate"), "v", "8000000000000"])],
+        |seen| seen.sum("reconcile_finds ahead") > 0,
+    ),
+    (
+        "`k` huge",
+        |product| vec![words(["HSET", &key(product, ":gate"), "k", "8000000000000"])],
+        |seen| seen.sum("reconcile_finds forgetful") > 0,
+    ),
+    (
+        "a hold that is none",
+        |product| vec![words(["HSET", &key(product, ":gate"), "h:DEC-0", "many"])],
+        |seen| seen.sum("reconcile_finds unreadable") > 0,
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_field_corrupted() {
+    let shop = Shop::direct().await;
+    for (name, commands, proof) in CORRUPTIONS {
+        let plan = Plan::new(name, 500, proof);
+        let plan = if name == "counter negative" {
+            plan.may_refuse()
+        } else {
+            plan
+        };
+        let corrupt = async |product| {
+            for command in commands(product) {
+                let command: Vec<&str> = command.iter().map(String::as_str).collect();
+                shop.redis::<redis::Value>(&command).await;
+            }
+        };
+        trial(&shop, plan, corrupt, nothing).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scripts_forgotten() {
+    let shop = Shop::direct().await;
+    let plan = Plan::new("SCRIPT FLUSH", 300, |seen| !seen.instances.is_empty());
+    let flush = async |_| {
+        for _ in 0..5 {
+            shop.redis::<()>(&["SCRIPT", "FLUSH", "SYNC"]).await;
+            // Told again by whoever calls next: that is the proof.
+            shop.wait_for_info("memory", "number_of_cached_scripts", |count| count != "0")
+                .await;
+        }
+    };
+    trial(&shop, plan, flush, nothing).await;
+}

@@ -1,0 +1,82 @@
+//! Redis killed, frozen, absent, or back with what it knew some time ago.
+
+use devstack::Signal;
+use devstack::proxy::Fault;
+
+use crate::shop::{Opening, Shop};
+use crate::trial::{Plan, trial};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_and_back_empty() {
+    let shop = Shop::direct().await;
+    let plan = Plan::new("Redis killed, back empty", 1500, |seen| {
+        seen.all_opened() && seen.sum("gate_loads loaded") > 0
+    });
+    let kill = async |_| shop.stack.redis.kill().unwrap();
+    trial(&shop, plan, kill, async || {
+        shop.stack.redis.restart().await.unwrap()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_from_the_start() {
+    let shop = Shop::open(Opening {
+        proxied: true,
+        fault: Fault::Refuse,
+        ..Opening::default()
+    })
+    .await;
+    // The breakers have opened before the sale; that they close again, and all gates open, is the proof.
+    let plan = Plan::new("Redis refused from the start", 500, |seen| {
+        seen.sum("breaker_transitions closed") >= 2 && seen.sum("gate_loads loaded") >= 2
+    });
+    trial(&shop, plan, async |_| {}, async || shop.set(&Fault::Pass)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frozen_and_awake_again() {
+    let shop = Shop::direct().await;
+    let plan = Plan::new("Redis stopped for 3 s", 3000, |seen| seen.all_opened());
+    let freeze = async |_| shop.stack.redis.signal(Signal::STOP).unwrap();
+    trial(&shop, plan, freeze, async || {
+        shop.stack.redis.signal(Signal::CONT).unwrap();
+    })
+    .await;
+}
+
+/// Redis comes back as it was some time before it died: a failover to a replica that had fallen behind is the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_and_back_with_an_old_copy() {
+    let shop = Shop::direct().await;
+    let plan = Plan::new("Redis back with an old copy", 700, |seen| {
+        seen.all_opened() && seen.sum("reconcile_finds missed") > 0
+    });
+    let save = async |_| {
+        shop.redis::<()>(&["SAVE"]).await;
+    };
+    trial(&shop, plan, save, async || {
+        shop.stack.redis.kill().unwrap();
+        shop.stack.redis.restart().await.unwrap();
+    })
+    .await;
+}
+
+/// Whoever has loaded before has a connection from before. A load that failed on it would leave the lease with nobody.
+#[tokio::test(flavor = "multi_thread")]
+async fn back_empty_and_loaded_long_before_a_lease_runs_out() {
+    let shop = Shop::open(Opening {
+        settings: &[("HOTSTOCK__GATE__LEASE_MS", "60000")],
+        ..Opening::default()
+    })
+    .await;
+    // The one that is left has created, and so loaded, the product.
+    shop.services[1].kill().unwrap();
+    let product = shop.product(1000).await;
+    for _ in 0..3 {
+        shop.wait_until_loaded(product).await;
+        shop.stack.redis.kill().unwrap();
+        shop.stack.redis.restart().await.unwrap();
+    }
+    shop.wait_until_loaded(product).await;
+}

@@ -1,0 +1,202 @@
+//! Two instances of product-service in front of a Redis of their own, with a proxy between each and Redis if wanted.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use devstack::proxy::{Fault, Proxy};
+use devstack::{
+    Postgres, PostgresOptions, Redis, RedisOptions, Service, ServiceOptions, TestStack, catalogue,
+    shared_postgres, wait_for,
+};
+use futures_util::future::try_join_all;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// How many trials run at once: each is two instances, their stores and their buyers.
+static TURNS: Semaphore = Semaphore::const_new(2);
+
+/// How long Redis may take to show that it has done what it was told.
+const SOON: Duration = Duration::from_secs(5);
+
+/// Units of the product that never sells out, and of the one that does.
+pub(crate) const PLENTY: i64 = 1_000_000;
+pub(crate) const FEW: i64 = 150;
+
+/// How long a hold may be unsettled in these tests.
+pub(crate) const HOLD_TTL: Duration = Duration::from_millis(1500);
+
+pub(crate) struct Shop {
+    pub(crate) stack: TestStack,
+    pub(crate) services: Vec<Service>,
+    /// One for each instance, or none.
+    pub(crate) proxies: Vec<Proxy>,
+    _turn: SemaphorePermit<'static>,
+}
+
+/// What a shop is opened with.
+#[derive(Default)]
+pub(crate) struct Opening {
+    /// Proxies between instances and Redis.
+    pub(crate) proxied: bool,
+    /// A Postgres that may be harmed.
+    pub(crate) own_postgres: bool,
+    /// The fault of the proxies from the start.
+    pub(crate) fault: Fault,
+    /// Further arguments of Redis.
+    pub(crate) redis_args: &'static [&'static str],
+    /// Further settings of the instances.
+    pub(crate) settings: &'static [(&'static str, &'static str)],
+}
+
+impl Shop {
+    pub(crate) async fn open(opening: Opening) -> Self {
+        let turn = TURNS.acquire().await.unwrap();
+        let redis = Redis::start(RedisOptions {
+            dir: None,
+            args: opening.redis_args.iter().map(ToString::to_string).collect(),
+        });
+        let (postgres, redis) = tokio::join!(postgres(opening.own_postgres), redis);
+        let redis = redis.unwrap();
+        let stack = TestStack {
+            database_url: postgres.create_unique_database("product").await.unwrap(),
+            redis_url: redis.url(),
+            postgres,
+            redis,
+        };
+        let proxies: Vec<Proxy> = (0..if opening.proxied { 2 } else { 0 })
+            .map(|_| Proxy::start(SocketAddr::from((Ipv4Addr::LOCALHOST, stack.redis.port()))).unwrap())
+            .collect();
+        proxies.iter().for_each(|proxy| proxy.set(opening.fault.clone()));
+        let starts = (0..2).map(|index| {
+            let options = stack.service("product-service", env!("CARGO_BIN_EXE_product-service"));
+            let options = match proxies.get(index) {
+                Some(proxy) => options.redis_url(&proxy.url(&stack.redis_url).unwrap()),
+                None => options,
+            };
+            let options = opening
+                .settings
+                .iter()
+                .fold(impatient(options), |options, (key, value)| {
+                    options.env(key, value)
+                });
+            Service::start(options)
+        });
+        let services = try_join_all(starts).await.unwrap();
+        Self {
+            stack,
+            services,
+            proxies,
+            _turn: turn,
+        }
+    }
+
+    /// Instances that talk to Redis directly.
+    pub(crate) async fn direct() -> Self {
+        Self::open(Opening::default()).await
+    }
+
+    /// Instances that talk to Redis through a proxy each.
+    pub(crate) async fn proxied() -> Self {
+        Self::open(Opening {
+            proxied: true,
+            ..Opening::default()
+        })
+        .await
+    }
+
+    /// Instances on a Postgres of their own.
+    pub(crate) async fn on_own_postgres() -> Self {
+        Self::open(Opening {
+            own_postgres: true,
+            ..Opening::default()
+        })
+        .await
+    }
+
+    pub(crate) fn set(&self, fault: &Fault) {
+        self.proxies.iter().for_each(|proxy| proxy.set(fault.clone()));
+    }
+
+    /// A hot product.
+    pub(crate) async fn product(&self, stock: i64) -> i64 {
+        let url = self.services[0].url();
+        catalogue::create_product(&url, "edition", 1_000, stock, true)
+            .await
+            .unwrap()
+    }
+
+    /// One command to Redis itself, not by way of a proxy.
+    pub(crate) async fn redis<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
+        ask_redis(&self.stack.redis_url, command).await.unwrap()
+    }
+
+    /// Waits until a word of `INFO` satisfies a condition.
+    pub(crate) async fn wait_for_info(&self, section: &str, field: &str, is_it: impl Fn(&str) -> bool) {
+        wait_for(field, SOON, || async {
+            let info: String = self.redis(&["INFO", section]).await;
+            let value = info
+                .lines()
+                .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+            match value {
+                Some(value) if is_it(value.trim()) => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await
+        .unwrap();
+    }
+
+    /// Waits until the gate of a product is loaded.
+    pub(crate) async fn wait_until_loaded(&self, product: i64) {
+        wait_for("the gate to be loaded", SOON, || async {
+            let books = self.stack.audit(&[product]).await;
+            let gate = books.map_err(|error| format!("{error:#}"))?.remove(0).gate;
+            gate.map(drop).ok_or_else(|| "not loaded".to_owned())
+        })
+        .await
+        .unwrap();
+    }
+
+    /// What there is to know when something went wrong.
+    pub(crate) fn logs(&self) -> String {
+        let tails = self.services.iter().map(|service| service.log_tail());
+        tails.collect::<Vec<_>>().join("\n---\n")
+    }
+}
+
+/// One command to the Redis at `url`.
+pub(crate) async fn ask_redis<T: redis::FromRedisValue>(
+    url: &str,
+    command: &[&str],
+) -> redis::RedisResult<T> {
+    let client = redis::Client::open(url)?;
+    let mut connection = client.get_multiplexed_async_connection().await?;
+    redis::cmd(command[0])
+        .arg(&command[1..])
+        .query_async(&mut connection)
+        .await
+}
+
+async fn postgres(is_own: bool) -> Postgres {
+    if is_own {
+        Postgres::start(PostgresOptions::default()).await.unwrap()
+    } else {
+        shared_postgres().await.unwrap().clone()
+    }
+}
+
+/// What heals by itself does so sooner than in production. Redis gets three times as long as the shipped 50 ms, because
+/// a machine busy with other tests must not look like a fault; all limits on buyers and on Postgres are the shipped ones.
+fn impatient(options: ServiceOptions) -> ServiceOptions {
+    let hold_ttl_ms = HOLD_TTL.as_millis().to_string();
+    [
+        ("HOTSTOCK__SERVER__WORKERS", "1"),
+        ("HOTSTOCK__GATE__HOLD_TTL_MS", &*hold_ttl_ms),
+        ("HOTSTOCK__GATE__LEASE_MS", "1000"),
+        ("HOTSTOCK__REDIS__TIMEOUT_MS", "150"),
+        ("HOTSTOCK__BREAKER__SLOW_MS", "100"),
+        ("HOTSTOCK__BREAKER__DELAY_MS", "300"),
+        ("HOTSTOCK__BREAKER__DELAY_MAX_MS", "1000"),
+    ]
+    .into_iter()
+    .fold(options, |options, (key, value)| options.env(key, value))
+}
