@@ -151,7 +151,7 @@ pub fn loaded(product: ProductId, result: &Result<LoadStep, GateError>) {
 
 /// Products could not be loaded.
 pub fn load_failed(products: usize, error: &impl Display) {
-    tracing::warn!(products, %error, "a load failed; the next requests try again");
+    tracing::warn!(products, %error, "a load failed; it is tried again, by the next requests at the latest");
 }
 
 /// The ledger's queue was full.

@@ -100,12 +100,8 @@ impl Loader {
             hot,
         };
         let task = tokio::spawn(async move {
-            let mut link = loading.gate.link();
             while let Some(leases) = batches.next(PRODUCTS_MAX).await {
-                let products = leases.len();
-                if let Err(error) = loading.load(&mut link, leases.into_iter().collect()).await {
-                    metrics::load_failed(products, &error);
-                }
+                loading.persist(leases.into_iter().collect()).await;
             }
         });
         (Self { queue: batcher, gate }, task)
@@ -144,7 +140,22 @@ struct Loading {
     hot: Arc<HotProducts>,
 }
 
+/// How often a load is tried. A lease whose load was given up keeps everybody else from loading until it runs out.
+const TRIES: usize = 3;
+
 impl Loading {
+    /// Loads, with a connection that the pool has just found to be alive: loads are rare, and the last one may have been
+    /// made before Redis was restarted.
+    async fn persist(&self, leases: BTreeMap<ProductId, Lease>) {
+        let mut link = self.gate.link();
+        for _ in 0..TRIES {
+            match self.load(&mut link, leases.clone()).await {
+                Ok(()) => return,
+                Err(error) => metrics::load_failed(leases.len(), &error),
+            }
+        }
+    }
+
     async fn load(&self, link: &mut Link, mut leases: BTreeMap<ProductId, Lease>) -> Result<(), LoadError> {
         self.leave_out_cold(&mut leases).await?;
         let window = Duration::from_secs(self.gate.config.replay_window_s);
