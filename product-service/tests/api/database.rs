@@ -1,9 +1,13 @@
 //! The database refuses what would break the books, whoever asks it to.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use diesel::QueryableByName;
-use diesel::sql_types::{Nullable, Text};
+use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+
+use futures_util::future::join_all;
 
 use crate::fixture::{DB_ONLY, Shop, TestResult, new_order};
 
@@ -203,5 +207,50 @@ async fn every_table_and_every_column_that_needs_it_has_a_comment() -> TestResul
     .get_result(&mut connection)
     .await?;
     assert_eq!(found.names, None);
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct Reads {
+    #[diesel(sql_type = BigInt)]
+    inserted: i64,
+    #[diesel(sql_type = BigInt)]
+    read_in_passing: i64,
+}
+
+/// Enough for a plan that reads everything to show, in batches like those of a sale.
+const SALES: i64 = 3000;
+
+/// Statements are prepared once per connection. On a fresh database that is while the tables are empty, when reading all
+/// of them looks cheapest: a sale must not go on doing so while they grow.
+#[tokio::test]
+async fn a_sale_on_a_fresh_database_finds_rows_by_key_and_never_reads_the_whole_ledger() -> TestResult {
+    let shop = Shop::alone().await?;
+    let product = shop.product(DB_ONLY, 10_000).await?;
+    for _ in 0..SALES / 100 {
+        let batch = (0..100).map(|_| shop.take(product, new_order(), 1));
+        for answer in join_all(batch).await {
+            answer?.remaining();
+        }
+    }
+    let mut connection = AsyncPgConnection::establish(&shop.stack.database_url).await?;
+    // The server's counters lag behind by a second.
+    let mut rows = 0;
+    while rows <= SALES {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let reads: Reads = diesel::sql_query(
+            "SELECT n_tup_ins AS inserted, seq_tup_read AS read_in_passing FROM pg_stat_user_tables \
+             WHERE relname = 'stock_ledger'",
+        )
+        .get_result(&mut connection)
+        .await?;
+        rows = reads.inserted;
+        assert!(
+            reads.read_in_passing < SALES,
+            "{} rows read to insert {rows}",
+            reads.read_in_passing
+        );
+    }
+    shop.balanced(product).await?;
     Ok(())
 }
