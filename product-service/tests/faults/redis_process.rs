@@ -49,8 +49,9 @@ async fn frozen_and_awake_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_and_back_with_an_old_copy() {
     let shop = Shop::direct().await;
+    // It may be back before the breakers have noticed: then it is the reconciler who finds what the copy lacks.
     let plan = Plan::new("Redis back with an old copy", 700, |seen| {
-        seen.all_opened() && seen.sum("reconcile_finds missed") > 0
+        seen.sum("reconcile_finds missed") > 0
     });
     let save = async |_| {
         shop.redis::<()>(&["SAVE"]).await;
