@@ -7,11 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use devstack::Service;
+use devstack::http::HttpClient;
 use devstack::proxy::Hits;
+use reqwest::Method;
 use serde_json::Value;
 use tokio::task::JoinHandle;
 
 use crate::shop::Shop;
+
+/// For what an instance's admin listener is asked.
+const TIMEOUT: Duration = Duration::from_secs(5);
+const WATCH_EVERY: Duration = Duration::from_millis(25);
 
 /// Counters, by name and label value, of one instance.
 type Counters = BTreeMap<String, u64>;
@@ -32,9 +38,20 @@ impl Snapshot {
         Self { instances, hits }
     }
 
+    /// Whether every breaker was closed.
+    pub(crate) fn all_closed(&self) -> bool {
+        self.instances
+            .iter()
+            .all(|counters| counters.get("breaker_state closed") == Some(&1))
+    }
+
     /// What has happened since.
     pub(crate) async fn since(&self, shop: &Shop) -> Evidence {
-        let now = Self::of(shop).await;
+        self.until(&Self::of(shop).await)
+    }
+
+    /// What has happened up to a later moment.
+    pub(crate) fn until(&self, now: &Self) -> Evidence {
         let grown = |(new, old): (&Counters, &Counters)| -> Counters {
             let by = |(name, count): (&String, &u64)| {
                 let by = count.saturating_sub(old.get(name).copied().unwrap_or(0));
@@ -114,12 +131,15 @@ impl fmt::Display for Evidence {
 
 /// All counters of an instance: `hotstock_gate_calls_total{call="ping",result="failed"} 3` is `gate_calls ping failed`.
 async fn counters(service: &Service) -> Option<Counters> {
-    let url = format!("{}/metrics", service.admin_url());
-    let text = reqwest::get(url).await.ok()?.text().await.ok()?;
+    let mut client = HttpClient::new(&service.admin_url(), TIMEOUT).ok()?;
+    let answer = client.request(Method::GET, "/metrics", &[], "").await.ok()?;
+    let text = String::from_utf8_lossy(&answer.body);
     let parsed = text.lines().filter_map(|line| {
         let (series, count) = line.strip_prefix("hotstock_")?.rsplit_once(' ')?;
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
-        let name = name.strip_suffix("_total")?;
+        let name = name
+            .strip_suffix("_total")
+            .or((name == "breaker_state").then_some(name))?;
         let values: Vec<&str> = labels.split('"').skip(1).step_by(2).collect();
         let name = [&[name], &values[..]].concat().join(" ");
         Some((name, count.parse().ok()?))
@@ -161,21 +181,17 @@ impl Watch {
 async fn watch(service: Service, is_over: Arc<AtomicBool>) -> Vec<(Instant, bool)> {
     let mut line = Vec::new();
     let mut was_closed = true;
+    let mut client = HttpClient::new(&service.admin_url(), TIMEOUT).unwrap();
     while !is_over.load(Ordering::Relaxed) {
-        if let Some(is_closed) = is_closed(&service).await
-            && is_closed != was_closed
-        {
-            line.push((Instant::now(), is_closed));
-            was_closed = is_closed;
+        if let Ok(answer) = client.request(Method::GET, "/admin/breaker", &[], "").await {
+            let breaker: Value = serde_json::from_slice(&answer.body).unwrap();
+            let is_closed = breaker["state"] == "closed";
+            if is_closed != was_closed {
+                line.push((Instant::now(), is_closed));
+                was_closed = is_closed;
+            }
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(WATCH_EVERY).await;
     }
     line
-}
-
-/// Whether the breaker of an instance is closed, if the instance answers.
-pub(crate) async fn is_closed(service: &Service) -> Option<bool> {
-    let url = format!("{}/admin/breaker", service.admin_url());
-    let breaker: Value = reqwest::get(url).await.ok()?.json().await.ok()?;
-    Some(breaker["state"] == "closed")
 }

@@ -193,6 +193,8 @@ fn impatient(options: ServiceOptions) -> ServiceOptions {
         options,
         &[
             ("HOTSTOCK__SERVER__WORKERS", "1"),
+            // Not a line for each find.
+            ("HOTSTOCK__LOG__FILTER", "warn"),
             ("HOTSTOCK__GATE__HOLD_TTL_MS", &hold_ttl_ms),
             ("HOTSTOCK__GATE__LEASE_MS", "1000"),
             ("HOTSTOCK__REDIS__TIMEOUT_MS", "150"),
