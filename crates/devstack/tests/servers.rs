@@ -196,39 +196,15 @@ async fn what_does_not_start_says_why() {
     assert!(error.contains("/no/such/program"), "{error}");
 }
 
-/// Not a test: the owner that `a_killed_owner_leaves_no_server_behind` starts and kills.
-#[tokio::test]
-#[ignore = "run by a_killed_owner_leaves_no_server_behind"]
-async fn owner_to_be_killed() {
-    if std::env::var_os("HOTSTOCK_TEST_OWNER").is_none() {
-        return;
-    }
-    let redis = shared_redis().await.unwrap();
-    let postgres = shared_postgres().await.unwrap();
-    println!(
-        "owned {} {} {}",
-        redis.pid(),
-        postgres.pid(),
-        postgres.data_dir().display()
-    );
-    tokio::time::sleep(Duration::from_secs(60)).await;
-}
-
 #[tokio::test]
 async fn a_killed_owner_leaves_no_server_behind() {
-    let mut owner = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "owner_to_be_killed", "--ignored", "--nocapture"])
-        .env("HOTSTOCK_TEST_OWNER", "1")
-        .stdout(Stdio::piped())
-        .spawn()
+    let program = env!("CARGO_BIN_EXE_devstack-owner");
+    let mut owner = Command::new(program).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(owner.stdout.take().unwrap())
+        .read_line(&mut line)
         .unwrap();
-    let lines = BufReader::new(owner.stdout.take().unwrap()).lines();
-    // The test harness may have printed something on the same line before.
-    let line = lines
-        .map_while(Result::ok)
-        .find(|line| line.contains("owned "))
-        .unwrap();
-    let words: Vec<&str> = line.split_once("owned ").unwrap().1.split(' ').collect();
+    let words: Vec<&str> = line.trim_end().split(' ').collect();
     let (redis, postgres): (u32, u32) = (words[0].parse().unwrap(), words[1].parse().unwrap());
     let data_dir = Path::new(words[2]);
     assert!(is_running(redis) && is_running(postgres) && data_dir.exists());
