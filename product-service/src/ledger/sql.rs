@@ -116,16 +116,15 @@ impl Query for Standings<'_> {
 impl QueryFragment<Pg> for Standings<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql(
-            "SELECT p.id, p.stock, p.stock_version, CASE WHEN asked.version = 0 THEN 0 ELSE l.balance_after END \
+            "SELECT p.id, p.stock, p.stock_version, CASE WHEN asked.version = 0 THEN 0 ELSE ( \
+             SELECT l.balance_after FROM stock_ledger l \
+             WHERE l.product_id = asked.id AND l.stock_version = asked.version) END \
              FROM unnest(",
         );
         out.push_bind_param::<Array<BigInt>, _>(self.products)?;
         out.push_sql(", ");
         out.push_bind_param::<Array<BigInt>, _>(self.versions)?;
-        out.push_sql(
-            ") AS asked (id, version) JOIN products p ON p.id = asked.id \
-             LEFT JOIN stock_ledger l ON l.product_id = asked.id AND l.stock_version = asked.version ORDER BY p.id",
-        );
+        out.push_sql(") AS asked (id, version) JOIN products p ON p.id = asked.id ORDER BY p.id");
         Ok(())
     }
 }
@@ -152,21 +151,64 @@ impl Query for FactsAfter<'_> {
 impl QueryFragment<Pg> for FactsAfter<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql(
-            "SELECT l.product_id, l.stock_version, CASE l.direction WHEN 'IN' THEN l.quantity ELSE -l.quantity END, \
-             CASE l.reason WHEN 'ORDER_DECREMENT' THEN l.request_id WHEN 'ORDER_INCREMENT' THEN t.voided_id END \
+            "SELECT l.product_id, l.stock_version, l.signed, CASE l.reason WHEN 'ORDER_DECREMENT' THEN l.request_id \
+             WHEN 'ORDER_INCREMENT' THEN (SELECT t.voided_id FROM tombstones t WHERE t.void_id = l.request_id) END \
              FROM unnest(",
         );
         out.push_bind_param::<Array<BigInt>, _>(self.products)?;
         out.push_sql(", ");
         out.push_bind_param::<Array<BigInt>, _>(self.versions)?;
+        // LATERAL with a LIMIT: one look into the index per product, from its version on. A plain join may be planned as
+        // a merge of the whole ledger.
         out.push_sql(
-            ") AS asked (id, version) \
-             JOIN stock_ledger l ON l.product_id = asked.id AND l.stock_version > asked.version \
-             LEFT JOIN tombstones t ON l.reason = 'ORDER_INCREMENT' AND t.void_id = l.request_id \
-             WHERE l.created_at <= clock_timestamp() - interval '1 millisecond' * ",
+            ") AS asked (id, version) CROSS JOIN LATERAL ( \
+             SELECT product_id, stock_version, reason, request_id, created_at, \
+             CASE direction WHEN 'IN' THEN quantity ELSE -quantity END AS signed FROM stock_ledger \
+             WHERE product_id = asked.id AND stock_version > asked.version ORDER BY stock_version LIMIT ",
         );
+        out.push_bind_param::<BigInt, _>(&self.limit)?;
+        out.push_sql(") l WHERE l.created_at <= clock_timestamp() - interval '1 millisecond' * ");
         out.push_bind_param::<BigInt, _>(&self.age_ms)?;
         out.push_sql(" ORDER BY l.product_id, l.stock_version LIMIT ");
+        out.push_bind_param::<BigInt, _>(&self.limit)
+    }
+}
+
+/// A chunk of the request ids that got stock, after a product and version. diesel has no comparison of rows, and no other
+/// condition lets the index begin there.
+pub(super) struct SoldIds<'a> {
+    pub(super) products: &'a [i64],
+    pub(super) after_product: i64,
+    pub(super) after_version: i64,
+    /// How old they are at most, seconds, by the database's clock.
+    pub(super) age_s: i64,
+    pub(super) limit: i64,
+}
+
+impl QueryId for SoldIds<'_> {
+    type QueryId = SoldIds<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl Query for SoldIds<'_> {
+    type SqlType = (BigInt, BigInt, Text);
+}
+
+impl QueryFragment<Pg> for SoldIds<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql(
+            "SELECT product_id, stock_version, request_id FROM stock_ledger WHERE (product_id, stock_version) > (",
+        );
+        out.push_bind_param::<BigInt, _>(&self.after_product)?;
+        out.push_sql(", ");
+        out.push_bind_param::<BigInt, _>(&self.after_version)?;
+        out.push_sql(") AND product_id = ANY(");
+        out.push_bind_param::<Array<BigInt>, _>(self.products)?;
+        out.push_sql(
+            ") AND reason = 'ORDER_DECREMENT' AND created_at >= clock_timestamp() - interval '1 second' * ",
+        );
+        out.push_bind_param::<BigInt, _>(&self.age_s)?;
+        out.push_sql(" ORDER BY product_id, stock_version LIMIT ");
         out.push_bind_param::<BigInt, _>(&self.limit)
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
 use contracts::stock::MovementReason;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -11,7 +10,7 @@ use platform::database::Pool;
 
 use super::LedgerError;
 use super::schema::{products, stock_ledger};
-use super::sql::{FactsAfter, Standings, named};
+use super::sql::{FactsAfter, SoldIds, Standings, named};
 use super::words::{Stored, word};
 use crate::domain::books::Fact;
 use crate::domain::request::{ProductId, RequestId};
@@ -67,26 +66,16 @@ pub async fn sold_ids(
     window: Duration,
     limit: i64,
 ) -> Result<Vec<SoldId>, LedgerError> {
-    let since = TimeDelta::from_std(window)
-        .ok()
-        .and_then(|window| Utc::now().checked_sub_signed(window));
-    let after = stock_ledger::product_id.gt(product).or(stock_ledger::product_id
-        .eq(product)
-        .and(stock_ledger::stock_version.gt(version)));
+    let age_s = i64::try_from(window.as_secs()).unwrap_or(i64::MAX);
     let mut connection = pool.get().await?;
-    let rows = stock_ledger::table
-        .filter(stock_ledger::product_id.eq_any(products))
-        .filter(after)
-        .filter(stock_ledger::created_at.ge(since.unwrap_or_default()))
-        .filter(stock_ledger::reason.eq(MovementReason::OrderDecrement.word()))
-        .order((stock_ledger::product_id, stock_ledger::stock_version))
-        .limit(limit)
-        .select((
-            stock_ledger::product_id,
-            stock_ledger::stock_version,
-            stock_ledger::request_id,
-        ));
-    Ok(named("load: sold ids", rows).load(&mut connection).await?)
+    let ids = SoldIds {
+        products,
+        after_product: product,
+        after_version: version,
+        age_s,
+        limit,
+    };
+    Ok(named("load: sold ids", ids).load(&mut connection).await?)
 }
 
 /// Stock and version of products.
