@@ -54,10 +54,10 @@ impl App {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn start(config: &Config) -> anyhow::Result<(Arc<Self>, Tasks)> {
-        let pool_ = pool(&config.database)?;
+        let database = pool(&config.database)?;
         let gate = Arc::new(Gate::new(config)?);
         let hot = Arc::new(HotProducts::default());
-        let (loader, loading) = Loader::start(gate.clone(), pool_.clone(), hot.clone());
+        let (loader, loading) = Loader::start(gate.clone(), database.clone(), hot.clone());
         let (settler, settling) = Settler::start(gate.clone(), &config.gate);
         let (ledger, deciding) = Ledger::start(
             pool(&config.decision_database())?,
@@ -73,17 +73,17 @@ impl App {
         );
         let reconciler = Reconciler {
             gate: gate.clone(),
-            pool: pool_.clone(),
+            pool: database.clone(),
             loader: loader.clone(),
         };
         let workers = vec![
-            tokio::spawn(workers::hot_products::run(pool_.clone(), hot.clone())),
+            tokio::spawn(workers::hot_products::run(database.clone(), hot.clone())),
             tokio::spawn(workers::reconciler::run(reconciler.clone(), hot.clone())),
             tokio::spawn(workers::prober::run(reconciler.clone(), hot.clone())),
         ];
         let request_deadline = config.server.request_deadline();
         let app = Self {
-            pool: pool_,
+            pool: database,
             gate,
             hot,
             loader,
