@@ -70,8 +70,9 @@ const CORRUPTIONS: [Corruption; 7] = [
     (
         "counter of a wrong type",
         |product| {
-            let key = key(product, "");
-            vec![words(["DEL", &key]), words(["RPUSH", &key, "1"])]
+            // At once: between two commands an instance would find the counter gone, and load it.
+            let replace = "redis.call('DEL', KEYS[1]) return redis.call('RPUSH', KEYS[1], '1')";
+            vec![words(["EVAL", replace, "1", &key(product, "")])]
         },
         |seen| seen.finds().contains("unreadable") || seen.sum("gate_loads loaded") > 0,
     ),
