@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use deadpool_redis::{Connection, Pool};
-use redis::Pipeline;
+use redis::{Cmd, Pipeline};
 
 use super::{GateError, Replies};
 
@@ -25,6 +25,19 @@ impl Link {
             limit,
             connection: None,
         }
+    }
+
+    /// Runs one command whose answer says nothing but that it was done.
+    ///
+    /// # Errors
+    /// [`GateError`] when it was refused or got no answer.
+    pub(super) async fn command(&mut self, command: Cmd) -> Result<(), GateError> {
+        let mut pipeline = Pipeline::with_capacity(1);
+        pipeline.add_command(command).ignore_errors();
+        let replies = self.pipeline(&pipeline).await?;
+        replies
+            .into_iter()
+            .try_for_each(|reply| reply.map(drop).map_err(GateError::from))
     }
 
     /// Runs a pipeline, connecting first where needed, all within the time limit. The pipeline has to ignore errors:

@@ -121,15 +121,9 @@ impl Gate {
     /// # Errors
     /// [`GateError`] when Redis did not confirm it.
     pub async fn purge(&self, product: ProductId) -> Result<(), GateError> {
-        let mut command = redis::cmd("UNLINK");
-        command.arg(&keys::all(product));
-        let mut pipeline = redis::Pipeline::with_capacity(1);
-        pipeline.add_command(command);
-        self.link()
-            .pipeline(&pipeline.ignore_errors().clone())
-            .await?
-            .into_iter()
-            .try_for_each(|reply| reply.map(|_| ()).map_err(GateError::from))
+        let mut unlink = redis::cmd("UNLINK");
+        unlink.arg(&keys::all(product));
+        self.link().command(unlink).await
     }
 
     /// Whether Redis answers and knows every script.
@@ -149,13 +143,7 @@ impl Gate {
     /// # Errors
     /// [`GateError`] when it does not.
     pub async fn ping(&self) -> Result<(), GateError> {
-        let mut pipeline = redis::Pipeline::with_capacity(1);
-        pipeline.cmd("PING").ignore_errors();
-        self.link()
-            .pipeline(&pipeline)
-            .await?
-            .into_iter()
-            .try_for_each(|reply| reply.map(|_| ()).map_err(GateError::from))
+        self.link().command(redis::cmd("PING")).await
     }
 }
 

@@ -69,12 +69,9 @@ impl GateScript {
     /// # Errors
     /// [`GateError`] when it does not say so.
     pub(super) async fn load(&self, link: &mut Link) -> Result<(), GateError> {
-        let mut load = Pipeline::with_capacity(1);
-        load.cmd("SCRIPT").arg("LOAD").arg(self.text);
-        for reply in link.pipeline(load.ignore_errors()).await? {
-            reply?;
-        }
-        Ok(())
+        let mut load = redis::cmd("SCRIPT");
+        load.arg("LOAD").arg(self.text);
+        link.command(load).await
     }
 }
 

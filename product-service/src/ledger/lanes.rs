@@ -80,12 +80,6 @@ impl Ledger {
             pending.give_up(&self.settler, Unavailable::QueueFull);
         }
     }
-
-    /// Requests waiting at this moment.
-    #[must_use]
-    pub fn depth(&self) -> usize {
-        self.queue.depth()
-    }
 }
 
 impl Pending {

@@ -65,12 +65,6 @@ impl AdmissionQueue {
             pending.give_up(&self.settler, Unavailable::QueueFull);
         }
     }
-
-    /// Requests waiting at this moment.
-    #[must_use]
-    pub fn depth(&self) -> usize {
-        self.queue.depth()
-    }
 }
 
 struct Admitter {

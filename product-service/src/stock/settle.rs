@@ -62,12 +62,6 @@ impl Settler {
             metrics::settle_dropped();
         }
     }
-
-    /// Items waiting at this moment.
-    #[must_use]
-    pub fn depth(&self) -> usize {
-        self.queue.depth()
-    }
 }
 
 /// How often the gate is told the same: it costs nothing to be told twice.
