@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use contracts::messaging::ORDER_RESULT;
+use contracts::messaging::{AVAILABILITY_EXCHANGE, ORDER_RESULT};
 use contracts::order::Flow;
-use platform::amqp::{Consumer, Link, Source};
+use platform::amqp::{Consumer, DeadLetters, Link, Source};
 use platform::database::{self, Pool, migrate_when_reachable, pool};
 use platform::http::health::Health;
 use platform::{serve, telemetry};
@@ -18,7 +18,8 @@ use crate::config::Config;
 use crate::db;
 use crate::db::place::{Place, Placed, place};
 use crate::db::queue::{Limits, Queue};
-use crate::messaging::results;
+use crate::messaging::{availability, results};
+use crate::orders::sold_out::SoldOut;
 use crate::orders::watch::Watch;
 use crate::outbox::listen;
 use crate::outbox::relay::Relay;
@@ -36,6 +37,10 @@ pub struct App {
     pub placing: Queue<Place, Placed>,
     /// Runs steps of sagas.
     pub runner: Runner,
+    /// What is turned away at the door.
+    pub sold_out: SoldOut,
+    /// What lies in the dead letters.
+    pub dead_letters: DeadLetters,
     /// Who waits for an order.
     pub watch: Watch,
     /// Wakes the recovery worker.
@@ -63,21 +68,21 @@ pub struct Tasks {
 }
 
 impl App {
-    /// Builds everything and starts the tasks. Connects nothing yet.
+    /// Builds everything and starts the tasks. Connects nothing yet; what works by itself begins with `migrated`.
     ///
     /// # Errors
     /// When a URL or a pool setting is unusable.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn start(config: &Config, stop: CancellationToken) -> anyhow::Result<(Arc<Self>, Tasks)> {
+    pub fn start(
+        config: &Config,
+        stop: CancellationToken,
+        migrated: &CancellationToken,
+    ) -> anyhow::Result<(Arc<Self>, Tasks)> {
         let shared = pool(&config.database)?;
         let writing = pool(&config.writing_database())?;
-        let limits = Limits {
-            capacity: config.orders.queue_capacity,
-            flush_max: config.orders.flush_max,
-            transaction: Duration::from_millis(config.orders.transaction_limit_ms),
-        };
+        let limits = limits(config);
         let (placing, placer) = Queue::start("place", writing.clone(), limits, place);
         let client = ProductClient::new(&config.product)?;
         let (runner, concluder) = Runner::start(client, writing.clone(), limits, config.saga.clone());
@@ -91,31 +96,51 @@ impl App {
             outbox.clone(),
             recovery.clone(),
         );
-        let results = results(config, stop.clone());
+        let begin = (migrated, &stop);
+        let results = consumer(config, "stock results", Source::Route(ORDER_RESULT), &stop);
         let links = [relay.link(), results.link.clone()];
         let handler = results::Handler {
             runner: runner.clone(),
             stop: stop.clone(),
         };
-        let consuming = tokio::spawn(results.run(move |delivery| handler.clone().handle(delivery)));
+        let consuming = after(
+            begin,
+            results.run(move |delivery| handler.clone().handle(delivery)),
+        );
+        let sold_out = SoldOut::new(Duration::from_millis(config.orders.sold_out_ttl_ms));
+        let hearing = consumer(
+            config,
+            "stock availability",
+            Source::Fanout(AVAILABILITY_EXCHANGE),
+            &stop,
+        );
         let workers = vec![
-            tokio::spawn(relay.run()),
-            tokio::spawn(listen::run(writing.clone(), outbox)),
-            tokio::spawn(workers::purge::run(shared.clone(), config.outbox.keep_s)),
-            tokio::spawn(workers::recovery::run(
-                writing,
-                runner.clone(),
-                recovery.clone(),
-                tasks.clone(),
-                config.saga.clone(),
-            )),
-            tokio::spawn(watch.clone().run(shared.clone())),
+            tokio::spawn(hearing.run(availability::handler(sold_out.clone()))),
+            after(begin, relay.run()),
+            after(begin, listen::run(writing.clone(), outbox)),
+            after(begin, workers::purge::run(shared.clone(), config.outbox.keep_s)),
+            after(
+                begin,
+                workers::recovery::run(
+                    writing,
+                    runner.clone(),
+                    recovery.clone(),
+                    tasks.clone(),
+                    config.saga.clone(),
+                ),
+            ),
+            after(begin, watch.clone().run(shared.clone())),
         ];
         let app = Self {
             pool: shared,
             links,
             placing,
             runner,
+            sold_out,
+            dead_letters: DeadLetters {
+                url: config.rabbitmq.url.clone(),
+                route: ORDER_RESULT,
+            },
             watch,
             recovery,
             tasks: tasks.clone(),
@@ -138,15 +163,37 @@ impl App {
     }
 }
 
-/// Who takes in what became of orders.
-fn results(config: &Config, stop: CancellationToken) -> Consumer {
+fn limits(config: &Config) -> Limits {
+    Limits {
+        capacity: config.orders.queue_capacity,
+        flush_max: config.orders.flush_max,
+        transaction: Duration::from_millis(config.orders.transaction_limit_ms),
+    }
+}
+
+/// Starts `work` once the database is migrated, unless the service stops before.
+fn after(
+    (migrated, stop): (&CancellationToken, &CancellationToken),
+    work: impl Future<Output = ()> + Send + 'static,
+) -> JoinHandle<()> {
+    let (migrated, stop) = (migrated.clone(), stop.clone());
+    tokio::spawn(async move {
+        tokio::select! {
+            () = migrated.cancelled() => {}
+            () = stop.cancelled() => return,
+        }
+        work.await;
+    })
+}
+
+fn consumer(config: &Config, name: &'static str, source: Source, stop: &CancellationToken) -> Consumer {
     Consumer {
         url: config.rabbitmq.url.clone(),
-        name: "stock results",
-        source: Source::Route(ORDER_RESULT),
+        name,
+        source,
         prefetch: config.rabbitmq.prefetch,
         link: Link::default(),
-        stop,
+        stop: stop.clone(),
     }
 }
 
@@ -181,19 +228,23 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
     let stop = serve::stop_on_signal()?;
     let recorded = telemetry::install_metrics()?;
     metrics::touch();
+    let done = CancellationToken::new();
     let migrating = tokio::spawn({
-        let (url, stop) = (config.database.url.clone(), stop.clone());
+        let (url, stop, done) = (config.database.url.clone(), stop.clone(), done.clone());
         async move {
             let migrated = migrate_when_reachable(&url, db::migrations).await;
             match &migrated {
-                Ok(applied) => tracing::info!(?applied, "database is migrated"),
+                Ok(applied) => {
+                    tracing::info!(?applied, "database is migrated");
+                    done.cancel();
+                }
                 // Serving on would answer nothing but errors.
                 Err(_) => stop.cancel(),
             }
             migrated
         }
     });
-    let (app, tasks) = App::start(config, stop.clone())?;
+    let (app, tasks) = App::start(config, stop.clone(), &done)?;
     let links = app.links.clone();
     let checks = Health::builder().optional("rabbitmq", move || {
         std::future::ready(links.iter().try_for_each(Link::check))

@@ -90,6 +90,8 @@ pub struct OrdersConfig {
     pub in_flight_max: usize,
     /// Clients that may watch orders, 1..=100000.
     pub viewers_max: usize,
+    /// How long a product is believed to be sold out, ms, 0..=60000.
+    pub sold_out_ttl_ms: u64,
 }
 
 /// A version of the order API, which is a flow.
@@ -213,7 +215,8 @@ impl OrdersConfig {
             100..=60_000,
         )?;
         in_range("orders.in_flight_max", self.in_flight_max, 1..=100_000)?;
-        in_range("orders.viewers_max", self.viewers_max, 1..=100_000)
+        in_range("orders.viewers_max", self.viewers_max, 1..=100_000)?;
+        in_range("orders.sold_out_ttl_ms", self.sold_out_ttl_ms, 0..=60_000)
     }
 }
 

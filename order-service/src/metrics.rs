@@ -24,6 +24,7 @@ const FLUSH_FAILURES: &str = "hotstock_orders_flush_failures_total";
 
 const RELAY: &str = "hotstock_outbox_relay_size";
 const RELAYED: &str = "hotstock_outbox_relayed_total";
+const TURNED_AWAY: &str = "hotstock_orders_turned_away_total";
 const RESULTS_DEAD: &str = "hotstock_stock_results_dead_total";
 const RESULTS_HELD: &str = "hotstock_stock_results_held_total";
 
@@ -49,7 +50,7 @@ pub fn touch() {
     for outcome in ["sent", "failed", "dead"] {
         counter!(RELAYED, "outcome" => outcome).absolute(0);
     }
-    for series in [LATE, RESULTS_DEAD, RESULTS_HELD] {
+    for series in [LATE, RESULTS_DEAD, RESULTS_HELD, TURNED_AWAY] {
         counter!(series).absolute(0);
     }
 }
@@ -196,6 +197,26 @@ pub fn result_dead(why: &str) {
 pub fn result_held(why: Unavailable) {
     counter!(RESULTS_HELD).increment(1);
     tracing::debug!(why = why.word(), "a result is held");
+}
+
+/// An order of a sold-out product was turned away at the door.
+pub fn turned_away() {
+    counter!(TURNED_AWAY).increment(1);
+}
+
+/// A notice of availability could not be read.
+pub fn notice_unreadable(why: &str) {
+    tracing::warn!(why, "a notice of availability could not be read");
+}
+
+/// An operator has dealt with dead letters.
+pub fn dead_letters_by_operator(action: &'static str, count: usize) {
+    tracing::info!(
+        audit = true,
+        action,
+        count,
+        "an operator has dealt with dead letters"
+    );
 }
 
 #[expect(clippy::cast_precision_loss, reason = "batch sizes are small")]

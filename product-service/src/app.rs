@@ -6,6 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use contracts::messaging::STOCK_REQUEST;
+use platform::amqp::DeadLetters;
 use platform::database::{Pool, pool};
 use tokio::task::JoinHandle;
 
@@ -13,6 +15,7 @@ use crate::config::Config;
 use crate::gate::Gate;
 use crate::gate::hot::HotProducts;
 use crate::ledger::lanes::Ledger;
+use crate::messaging::availability::{self, Notices};
 use crate::stock::admit::AdmissionQueue;
 use crate::stock::load::Loader;
 use crate::stock::reconcile::Reconciler;
@@ -35,6 +38,10 @@ pub struct App {
     pub admission: AdmissionQueue,
     /// Where all others go.
     pub ledger: Ledger,
+    /// Who is told what is sold out.
+    pub notices: Notices,
+    /// What lies in the dead letters.
+    pub dead_letters: DeadLetters,
     /// How long a request may wait for its decision.
     pub request_deadline: Duration,
 }
@@ -76,12 +83,18 @@ impl App {
             pool: database.clone(),
             loader: loader.clone(),
         };
+        let (notices, noticed) = Notices::new();
         let workers = vec![
+            tokio::spawn(availability::run(config.rabbitmq.clone(), noticed)),
             tokio::spawn(workers::hot_products::run(database.clone(), hot.clone())),
             tokio::spawn(workers::reconciler::run(reconciler.clone(), hot.clone())),
             tokio::spawn(workers::prober::run(reconciler.clone(), hot.clone())),
         ];
         let request_deadline = config.server.request_deadline();
+        let dead_letters = DeadLetters {
+            url: config.rabbitmq.url.clone(),
+            route: STOCK_REQUEST,
+        };
         let app = Self {
             pool: database,
             gate,
@@ -90,6 +103,8 @@ impl App {
             reconciler,
             admission,
             ledger,
+            notices,
+            dead_letters,
             request_deadline,
         };
         Ok((

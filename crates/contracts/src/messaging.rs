@@ -3,6 +3,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::error::ErrorCode;
 
@@ -168,6 +169,27 @@ impl Availability {
     pub fn to_json(&self) -> String {
         to_json(self)
     }
+}
+
+/// A dead letter, as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeadLetter {
+    /// Key of the effect it asks for, if it says so.
+    pub message_id: Option<String>,
+    /// Why it is here: `rejected` (nobody could read it) or `delivery_limit`.
+    pub reason: Option<String>,
+    /// Its size.
+    pub bytes: usize,
+    /// Its first 1,000 characters.
+    pub body: String,
+}
+
+/// How many dead letters were dealt with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DeadLettersDone {
+    /// Messages.
+    pub count: usize,
 }
 
 /// A message that nobody can act on, however often it is delivered.

@@ -4,6 +4,7 @@
 //! 405 with `Allow`.
 
 mod admin;
+mod dead_letters;
 mod events;
 pub mod openapi;
 mod orders;
@@ -55,6 +56,9 @@ pub fn admin(app: &Arc<App>) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'st
             .service(web::resource("/admin/orders/{id}/retry").route(post().to(admin::retry)))
             .service(web::resource("/admin/outbox").route(get().to(admin::outbox)))
             .service(web::resource("/admin/outbox/{id}/requeue").route(post().to(admin::requeue)))
+            .service(web::resource("/admin/dead-letters").route(get().to(dead_letters::list)))
+            .service(web::resource("/admin/dead-letters/replay").route(post().to(dead_letters::replay)))
+            .service(web::resource("/admin/dead-letters/discard").route(post().to(dead_letters::discard)))
             .configure(|cfg| mount(cfg, openapi::admin_document()));
     }
 }

@@ -13,7 +13,7 @@ use utoipa::openapi::Required;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::{IntoParams, OpenApi};
 
-use super::{admin, events, orders};
+use super::{admin, dead_letters, events, orders};
 use crate::db::queue::Unavailable;
 
 /// What the public listener offers.
@@ -49,12 +49,16 @@ struct PublicApi;
         title = "hotstock order-service, admin",
         description = "What is stuck, and sending it again. Errors as in the public API."
     ),
-    paths(admin::stuck, admin::retry, admin::outbox, admin::requeue),
+    paths(
+        admin::stuck, admin::retry, admin::outbox, admin::requeue,
+        dead_letters::list, dead_letters::replay, dead_letters::discard,
+    ),
     components(schemas(ErrorBody)),
     modifiers(&ErrorWords),
     tags(
         (name = "orders", description = "Orders that failed or do not get on"),
         (name = "outbox", description = "Messages stored with the change they tell of"),
+        (name = "dead letters", description = "Messages set aside"),
     )
 )]
 struct AdminApi;

@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
 use contracts::error::ErrorCode;
 use contracts::order::{Flow, OrderStatus, OutboxStatus};
+use platform::amqp::AmqpError;
 use platform::http::Problem;
 use serde_json::json;
 
@@ -34,6 +35,8 @@ pub(super) fn placed(
             }
             Ok(response.json(order.view()))
         }
+        place::Outcome::SoldOut { product_id } => Err(Problem::new(ErrorCode::InsufficientStock)
+            .details(json!({ "productId": product_id, "remainingStock": 0 }))),
         place::Outcome::KeyReused => Err(Problem::new(ErrorCode::IdempotencyKeyReused)),
         place::Outcome::InProgress(order) => {
             Err(Problem::new(ErrorCode::IdempotencyInProgress).details(json!({ "orderId": order.id })))
@@ -110,4 +113,11 @@ pub(super) fn db(error: &DbError) -> Problem {
     } else {
         unavailable(Unavailable::Database).cause(error)
     }
+}
+
+/// RabbitMQ did not answer an operator.
+pub(super) fn broker(error: &AmqpError) -> Problem {
+    Problem::new(ErrorCode::RetryLater)
+        .details(json!({ "reason": "rabbitmq" }))
+        .cause(error)
 }

@@ -1,3 +1,4 @@
-//! Messages that come in: results of what was asked for.
+//! Messages that come in: results of what was asked for, and what is sold out.
 
+pub mod availability;
 pub mod results;

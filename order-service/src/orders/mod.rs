@@ -3,6 +3,7 @@
 pub mod cancel;
 pub mod place;
 pub mod retry;
+pub mod sold_out;
 pub mod watch;
 
 use std::time::Duration;

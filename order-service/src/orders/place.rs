@@ -10,9 +10,11 @@ use tokio::time::Instant;
 
 use super::{WRITE_MARGIN, in_background};
 use crate::app::App;
+use crate::db::orders;
 use crate::db::place::{Place, Placed};
 use crate::db::queue::Unavailable;
 use crate::domain::order::{NewOrder, Order};
+use crate::metrics;
 use crate::saga::Step;
 
 /// What became of a request to place an order.
@@ -24,6 +26,11 @@ pub enum Outcome {
         order: Order,
         /// Whether it was there before.
         replayed: bool,
+    },
+    /// The product is sold out: turned away at the door, nothing is written.
+    SoldOut {
+        /// The product.
+        product_id: i64,
     },
     /// The key belongs to an order with another content.
     KeyReused,
@@ -42,6 +49,13 @@ pub async fn place(
     trace_context: Option<String>,
 ) -> Result<Outcome, Unavailable> {
     let deadline = Instant::now() + app.request_deadline;
+    // Under a known key there is an order to show, sold out or not.
+    if app.sold_out.contains(order.product_id) && !is_known(app, &order).await? {
+        metrics::turned_away();
+        return Ok(Outcome::SoldOut {
+            product_id: order.product_id,
+        });
+    }
     match order.flow {
         Flow::Async => {
             let watch_ms = app.pending_deadline_ms;
@@ -72,6 +86,14 @@ pub async fn place(
             .await?
         }
     }
+}
+
+async fn is_known(app: &App, order: &NewOrder) -> Result<bool, Unavailable> {
+    let Some(key) = &order.idempotency_key else {
+        return Ok(false);
+    };
+    let known = orders::by_key(&app.pool, key).await;
+    Ok(known.map_err(|_| Unavailable::Database)?.is_some())
 }
 
 async fn place_and_settle(

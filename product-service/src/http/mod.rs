@@ -4,6 +4,7 @@
 //! 405 with `Allow`.
 
 mod admin;
+mod dead_letters;
 mod fields;
 pub mod openapi;
 mod problem;
@@ -57,6 +58,9 @@ pub fn admin(app: &Arc<App>) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'st
             .service(web::resource("/admin/breaker").route(get().to(admin::breaker)))
             .service(web::resource("/admin/breaker/force-open").route(post().to(admin::force_open)))
             .service(web::resource("/admin/breaker/reset").route(post().to(admin::reset)))
+            .service(web::resource("/admin/dead-letters").route(get().to(dead_letters::list)))
+            .service(web::resource("/admin/dead-letters/replay").route(post().to(dead_letters::replay)))
+            .service(web::resource("/admin/dead-letters/discard").route(post().to(dead_letters::discard)))
             .configure(|cfg| openapi::mount(cfg, openapi::admin_document()));
     }
 }

@@ -17,7 +17,7 @@ use utoipa::openapi::Required;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::{IntoParams, OpenApi};
 
-use super::{admin, products, stock};
+use super::{admin, dead_letters, products, stock};
 use crate::domain::words::Unavailable;
 
 /// What the public listener offers.
@@ -61,12 +61,14 @@ struct PublicApi;
     paths(
         admin::load, admin::unload, admin::audit, admin::reconcile,
         admin::breaker, admin::force_open, admin::reset,
+        dead_letters::list, dead_letters::replay, dead_letters::discard,
     ),
     components(schemas(ErrorBody)),
     modifiers(&ErrorWords),
     tags(
         (name = "gate", description = "Redis in front of hot products"),
         (name = "breaker", description = "Whether this instance calls Redis at all"),
+        (name = "dead letters", description = "Messages set aside"),
     )
 )]
 struct AdminApi;

@@ -5,6 +5,7 @@
 //! the message is delivered again, and its request id makes the second time a replay. While the database or the broker is
 //! away, messages are held, neither refused nor set aside.
 
+pub mod availability;
 pub mod requests;
 pub mod results;
 

@@ -25,6 +25,8 @@ async fn submit(
 ) -> Result<Decision, Unavailable> {
     let deadline = Instant::now() + app.request_deadline;
     let (reply, answer) = oneshot::channel();
+    let product = request.product();
+    let raises = !matches!(request, StockRequest::Decrease(_));
     queue(Pending {
         request,
         may_hold: false,
@@ -32,7 +34,7 @@ async fn submit(
         reply,
     });
     match tokio::time::timeout_at(deadline, answer).await {
-        Ok(Ok(answer)) => answer,
+        Ok(Ok(answer)) => answer.inspect(|decision| app.notices.notice(product, raises, decision)),
         Ok(Err(_)) => Err(Unavailable::Draining),
         Err(_) => Err(Unavailable::Deadline),
     }

@@ -40,6 +40,7 @@ pub struct RabbitMq {
     server: Server,
     /// Erlang's name server. Left to itself, RabbitMQ would start one that outlives everybody.
     _epmd: Server,
+    data_dir: PathBuf,
     next_virtual_host: Arc<AtomicU32>,
 }
 
@@ -57,6 +58,7 @@ impl RabbitMq {
         Ok(Self {
             server,
             _epmd: names,
+            data_dir: home.path,
             next_virtual_host: Arc::new(AtomicU32::new(1)),
         })
     }
@@ -76,6 +78,12 @@ impl RabbitMq {
             bail!("this RabbitMQ has no virtual host left ({VIRTUAL_HOSTS} in all); start another one");
         }
         Ok(self.virtual_host(&format!("test{index}")))
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
     }
 
     fn virtual_host(&self, name: &str) -> String {
@@ -132,7 +140,8 @@ fn program(path: &Path, home: &Home, port: u16, epmd_port: u16) -> Result<(Progr
     let env = [
         // Where Erlang keeps its cookie.
         ("HOME", home.path.to_string_lossy().into_owned()),
-        ("RABBITMQ_NODENAME", format!("hotstock-{port}@localhost")),
+        // The name of its folder too, which is found again on another port. Its epmd knows no other node.
+        ("RABBITMQ_NODENAME", String::from("hotstock@localhost")),
         ("RABBITMQ_DIST_PORT", ports::free_port()?.to_string()),
         ("ERL_EPMD_PORT", epmd_port.to_string()),
         ("ERL_EPMD_ADDRESS", String::from("127.0.0.1")),

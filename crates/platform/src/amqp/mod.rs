@@ -6,10 +6,12 @@
 //! confirmed stays with its owner, and whatever is not acknowledged is delivered again.
 
 mod consume;
+mod dead_letters;
 mod publish;
 mod topology;
 
 pub use consume::{Consumer, Handled, Source};
+pub use dead_letters::DeadLetters;
 pub use lapin::message::Delivery;
 pub use publish::{Message, Published, Publisher};
 pub use topology::{declare, declare_route};

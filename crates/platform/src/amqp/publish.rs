@@ -177,7 +177,9 @@ async fn send(channel: &Channel, message: &Message) -> lapin::Result<PublisherCo
 }
 
 /// A message that came back is confirmed too: the broker has dealt with it, by not keeping it.
-fn word(confirmation: Result<lapin::Result<Confirmation>, tokio::time::error::Elapsed>) -> Published {
+pub(super) fn word(
+    confirmation: Result<lapin::Result<Confirmation>, tokio::time::error::Elapsed>,
+) -> Published {
     match confirmation {
         Ok(Ok(Confirmation::Ack(None))) => Published::Confirmed,
         Ok(Ok(Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)))) => {
