@@ -59,7 +59,8 @@ pub struct Proxy {
 }
 
 struct Shared {
-    upstream: SocketAddr,
+    /// Where new connections lead.
+    upstream: watch::Sender<SocketAddr>,
     fault: watch::Sender<Current>,
     connections_hit: AtomicU64,
     bytes_hit: AtomicU64,
@@ -80,7 +81,7 @@ impl Proxy {
         let port = holder.local_addr()?.port();
         let listener = listen(port)?;
         let shared = Arc::new(Shared {
-            upstream,
+            upstream: watch::Sender::new(upstream),
             fault: watch::Sender::new(Current::default()),
             connections_hit: AtomicU64::new(0),
             bytes_hit: AtomicU64::new(0),
@@ -115,6 +116,11 @@ impl Proxy {
             current.number += 1;
             current.fault = fault;
         });
+    }
+
+    /// Leads new connections to another server from now on. Existing ones stay where they are.
+    pub fn retarget(&self, upstream: SocketAddr) {
+        self.shared.upstream.send_replace(upstream);
     }
 
     /// How much the faults have hit so far.
@@ -216,7 +222,8 @@ impl Connection {
     }
 
     async fn relay(&self, client: &mut TcpStream) -> End {
-        let connecting = TcpStream::connect(self.shared.upstream);
+        let upstream = *self.shared.upstream.borrow();
+        let connecting = TcpStream::connect(upstream);
         let Ok(Ok(mut server)) = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await else {
             return End::Reset;
         };

@@ -34,7 +34,8 @@ impl Snapshot {
         for service in &shop.services {
             instances.push(counters(service).await.unwrap_or_default());
         }
-        let hits = shop.proxies.iter().map(|proxy| proxy.hits()).collect();
+        let proxies = shop.proxies.iter().chain(&shop.postgres_proxies);
+        let hits = proxies.map(|proxy| proxy.hits()).collect();
         Self { instances, hits }
     }
 

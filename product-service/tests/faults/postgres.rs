@@ -17,7 +17,7 @@ fn decisions_failed(seen: &Evidence) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_and_started_again() {
     let shop = Shop::on_own_postgres().await;
-    let plan = Plan::new("Postgres killed", 1000, decisions_failed).of_postgres();
+    let plan = Plan::new("Postgres: killed and restarted", 1000, decisions_failed).of_postgres();
     let kill = async |_| shop.stack.postgres.kill().unwrap();
     trial(&shop, plan, kill, async || {
         shop.stack.postgres.restart().await.unwrap()
@@ -28,7 +28,7 @@ async fn killed_and_started_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn frozen_and_awake_again() {
     let shop = Shop::on_own_postgres().await;
-    let plan = Plan::new("Postgres stopped for 2 s", 2000, decisions_failed).of_postgres();
+    let plan = Plan::new("Postgres: stopped for 5 s", 5000, decisions_failed).of_postgres();
     let freeze = async |_| shop.stack.postgres.signal(Signal::STOP).unwrap();
     trial(&shop, plan, freeze, async || {
         shop.stack.postgres.signal(Signal::CONT).unwrap();
@@ -41,7 +41,7 @@ async fn sessions_ended_over_and_over() {
     const END_ALL: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
                            WHERE datname = current_database() AND pid <> pg_backend_pid()";
     let shop = Shop::on_own_postgres().await;
-    let plan = Plan::new("all sessions ended, ten times", 0, decisions_failed).of_postgres();
+    let plan = Plan::new("Postgres: all sessions ended, ten times", 0, decisions_failed).of_postgres();
     let end = async |_| {
         let mut session = AsyncPgConnection::establish(&shop.stack.database_url)
             .await
@@ -63,7 +63,7 @@ async fn one_row_locked() {
         .await
         .unwrap();
     // All other products sell as if nothing were the matter: not one 503 is allowed.
-    let plan = Plan::new("the row of another product locked", 0, decisions_failed);
+    let plan = Plan::new("Postgres: the row of another product locked", 0, decisions_failed);
     let lock = async |_| {
         let lock = format!("BEGIN; SELECT 1 FROM products WHERE id = {locked} FOR UPDATE");
         session.batch_execute(&lock).await.unwrap();

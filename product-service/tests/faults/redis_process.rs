@@ -9,7 +9,7 @@ use crate::trial::{Plan, trial};
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_and_back_empty() {
     let shop = Shop::direct().await;
-    let plan = Plan::new("Redis killed, back empty", 1500, |seen| {
+    let plan = Plan::new("Redis: killed, back empty", 1500, |seen| {
         seen.all_opened() && seen.sum("gate_loads loaded") > 0
     });
     let kill = async |_| shop.stack.redis.kill().unwrap();
@@ -28,7 +28,7 @@ async fn refused_from_the_start() {
     })
     .await;
     // The breakers have opened before the sale; that they close again, and all gates open, is the proof.
-    let plan = Plan::new("Redis refused from the start", 500, |seen| {
+    let plan = Plan::new("Redis: refused from the start", 500, |seen| {
         seen.sum("breaker_transitions closed") >= 2 && seen.sum("gate_loads loaded") >= 2
     });
     trial(&shop, plan, async |_| {}, async || shop.set(&Fault::Pass)).await;
@@ -37,7 +37,7 @@ async fn refused_from_the_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn frozen_and_awake_again() {
     let shop = Shop::direct().await;
-    let plan = Plan::new("Redis stopped for 3 s", 3000, |seen| seen.all_opened());
+    let plan = Plan::new("Redis: stopped for 10 s", 10_000, |seen| seen.all_opened());
     let freeze = async |_| shop.stack.redis.signal(Signal::STOP).unwrap();
     trial(&shop, plan, freeze, async || {
         shop.stack.redis.signal(Signal::CONT).unwrap();
@@ -50,7 +50,7 @@ async fn frozen_and_awake_again() {
 async fn killed_and_back_with_an_old_copy() {
     let shop = Shop::direct().await;
     // It may be back before the breakers have noticed: then it is the reconciler who finds what the copy lacks.
-    let plan = Plan::new("Redis back with an old copy", 700, |seen| {
+    let plan = Plan::new("Redis: killed, back with an old dump", 700, |seen| {
         seen.sum("reconcile_finds missed") > 0
     });
     let save = async |_| {
