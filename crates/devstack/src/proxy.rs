@@ -59,7 +59,7 @@ pub struct Proxy {
 }
 
 struct Shared {
-    /// Where new connections lead.
+    /// Where connections lead.
     upstream: watch::Sender<SocketAddr>,
     fault: watch::Sender<Current>,
     connections_hit: AtomicU64,
@@ -118,7 +118,7 @@ impl Proxy {
         });
     }
 
-    /// Leads new connections to another server from now on. Existing ones stay where they are.
+    /// Leads to another server from now on. Existing connections are reset.
     pub fn retarget(&self, upstream: SocketAddr) {
         self.shared.upstream.send_replace(upstream);
     }
@@ -200,9 +200,11 @@ struct Connection {
 
 impl Connection {
     async fn serve(self, mut client: TcpStream) {
+        let mut upstream = self.shared.upstream.subscribe();
         let end = tokio::select! {
             end = self.relay(&mut client) => end,
             end = self.until_reset() => end,
+            _ = upstream.changed() => End::Reset,
         };
         if matches!(end, End::Reset) {
             client.set_zero_linger().ok();

@@ -14,6 +14,7 @@ mod frozen;
 mod load;
 mod points;
 mod postgres;
+mod postgres_transactions;
 mod processes;
 mod redis_data;
 mod redis_errors;

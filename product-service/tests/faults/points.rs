@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use devstack::{TestStack, wait_for};
 use diesel::sql_types::{Integer, Text};
-use diesel::{OptionalExtension, QueryableByName};
+use diesel::{ConnectionResult, OptionalExtension, QueryableByName};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use tokio::task::JoinHandle;
 
@@ -139,6 +139,12 @@ impl HeldUp {
         wait_for_session(&mut self.session, &which).await
     }
 
+    /// Ends the session of that process.
+    pub(crate) async fn end_session(&mut self, pid: i32) {
+        let end = format!("SELECT pg_terminate_backend({pid})");
+        self.session.batch_execute(&end).await.unwrap();
+    }
+
     /// Lets it go; the session is at anybody's service.
     pub(crate) async fn let_go(mut self) -> AsyncPgConnection {
         self.session
@@ -151,7 +157,12 @@ impl HeldUp {
 
 /// A session of the test's own.
 pub(crate) async fn session(stack: &TestStack) -> AsyncPgConnection {
-    AsyncPgConnection::establish(&stack.database_url).await.unwrap()
+    connect(stack).await.unwrap()
+}
+
+/// Another one, if there is room.
+pub(crate) async fn connect(stack: &TestStack) -> ConnectionResult<AsyncPgConnection> {
+    AsyncPgConnection::establish(&stack.database_url).await
 }
 
 /// A session of an instance of which something is true, in words of `pg_stat_activity`.

@@ -1,16 +1,20 @@
-//! Postgres locked, killed, frozen, or rid of its sessions: nobody is told anything but a yes that holds or `RETRY_LATER`.
+//! Postgres killed, frozen, rid of its sessions, full, or out of reach: nobody is told anything but a yes that holds or
+//! `RETRY_LATER`, and whoever can reach it sells on.
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use devstack::Signal;
-use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
+use devstack::proxy::Fault;
+use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
-use crate::client::{Client, Told, fresh_order_id};
+use crate::client::Told;
 use crate::evidence::Evidence;
-use crate::shop::Shop;
+use crate::points::{Order, connect, find_session, session};
+use crate::shop::{Opening, Shop, session_name};
 use crate::trial::{Plan, trial};
 
-fn decisions_failed(seen: &Evidence) -> bool {
+pub(crate) fn decisions_failed(seen: &Evidence) -> bool {
     seen.sum("decide_failures") > 0
 }
 
@@ -43,9 +47,7 @@ async fn sessions_ended_over_and_over() {
     let shop = Shop::on_own_postgres().await;
     let plan = Plan::new("Postgres: all sessions ended, ten times", 0, decisions_failed).of_postgres();
     let end = async |_| {
-        let mut session = AsyncPgConnection::establish(&shop.stack.database_url)
-            .await
-            .unwrap();
+        let mut session = session(&shop.stack).await;
         for _ in 0..10 {
             session.batch_execute(END_ALL).await.unwrap();
             tokio::time::sleep(Duration::from_millis(60)).await;
@@ -54,42 +56,100 @@ async fn sessions_ended_over_and_over() {
     trial(&shop, plan, end, async || {}).await;
 }
 
-/// The row of one product is locked by somebody else, who does not let go.
+/// Replies end anywhere: while connecting, after BEGIN, between two statements, before the answer to COMMIT.
 #[tokio::test(flavor = "multi_thread")]
-async fn one_row_locked() {
-    let shop = Shop::on_own_postgres().await;
-    let locked = shop.product(1000).await;
-    let mut session = AsyncPgConnection::establish(&shop.stack.database_url)
-        .await
-        .unwrap();
-    // All other products sell as if nothing were the matter: not one 503 is allowed.
-    let plan = Plan::new("Postgres: the row of another product locked", 0, decisions_failed);
-    let lock = async |_| {
-        let lock = format!("BEGIN; SELECT 1 FROM products WHERE id = {locked} FOR UPDATE");
-        session.batch_execute(&lock).await.unwrap();
-        let mut times = Vec::new();
-        for turn in 0..8 {
-            let mut client = Client::new(&shop.services[turn % 2].url());
-            let asked = Instant::now();
-            let told = client.decrease(locked, fresh_order_id(), 1).await;
-            times.push(asked.elapsed());
-            assert_eq!(told, Told::Later);
-        }
-        session.batch_execute("ROLLBACK").await.unwrap();
-        times.sort_unstable();
-        println!("row locked: RETRY_LATER after {times:?}");
-        // 250 ms is the limit on locks, and 400 ms what an answer takes with it on an idle machine. On a busy one that is
-        // the best, and the rest is bounded by the request's deadline.
-        assert!(times[0] < Duration::from_millis(400), "{times:?}");
-        assert!(times[times.len() - 1] < Duration::from_secs(1), "{times:?}");
+async fn connections_cut_in_the_middle_of_transactions() {
+    let shop = Shop::open(Opening {
+        own_postgres: true,
+        postgres_proxied: true,
+        ..Opening::default()
+    })
+    .await;
+    let plan = Plan::new("Postgres: connections cut in mid-transaction", 0, |seen| {
+        decisions_failed(seen) && seen.hits > 0
+    })
+    .of_postgres();
+    let set = |fault: Fault| {
+        let proxies = shop.postgres_proxies.iter();
+        proxies.for_each(|proxy| proxy.set(fault.clone()));
     };
-    trial(&shop, plan, lock, async || {}).await;
-    let mut client = Client::new(&shop.services[0].url());
-    assert!(client.decrease(locked, fresh_order_id(), 1).await.is_done());
-    let books = shop
-        .stack
-        .wait_until_balanced(&[locked], Duration::from_secs(5))
-        .await
-        .unwrap();
-    assert_eq!(books[0].units_sold, 1);
+    let cut = async |_| {
+        for bytes in [10, 20, 60, 120, 250, 500, 1000, 2000] {
+            set(Fault::CutAfter(bytes));
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            set(Fault::Pass);
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
+    };
+    trial(&shop, plan, cut, async || set(Fault::Pass)).await;
+}
+
+/// For one instance the database takes everything and says nothing: its connections are all stuck. The other one sells.
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_for_one_instance() {
+    let shop = Shop::open(Opening {
+        own_postgres: true,
+        postgres_proxied: true,
+        ..Opening::default()
+    })
+    .await;
+    let aside = shop.product(1000).await;
+    let plan = Plan::new("Postgres: silent for one instance", 0, |seen| {
+        seen.hits > 0 && seen.instances[0].contains_key("decide_failures")
+    })
+    .of_postgres();
+    let silence = async |_| {
+        shop.postgres_proxies[0].set(Fault::Silence);
+        only_the_second_sells(&shop, aside).await;
+    };
+    trial(&shop, plan, silence, async || {
+        shop.postgres_proxies[0].set(Fault::Pass)
+    })
+    .await;
+    assert!(Order::of(aside).ask(&shop, 0).await.is_done());
+}
+
+/// Somebody has taken every connection the database has, and one instance has none left.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_connection_left_for_one_instance() {
+    let shop = Shop::open(Opening {
+        own_postgres: true,
+        postgres_settings: &["max_connections=40"],
+        ..Opening::default()
+    })
+    .await;
+    let aside = shop.product(1000).await;
+    let plan = Plan::new("Postgres: no connection left for one instance", 0, |seen| {
+        seen.instances[0].contains_key("decide_failures")
+    })
+    .of_postgres();
+    let taken: Mutex<Vec<AsyncPgConnection>> = Mutex::default();
+    let take_all = async |_| {
+        let mut session = session(&shop.stack).await;
+        let of_the_first = format!("application_name = '{}'", session_name(0));
+        let end = format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {of_the_first}");
+        // It comes back for a connection all the time, and so sometimes gets one of those it has just lost.
+        while find_session(&mut session, &of_the_first).await.is_some() {
+            session.batch_execute(&end).await.unwrap();
+            while let Ok(connection) = connect(&shop.stack).await {
+                taken.lock().unwrap().push(connection);
+            }
+        }
+        only_the_second_sells(&shop, aside).await;
+        assert_eq!(find_session(&mut session, &of_the_first).await, None);
+    };
+    trial(&shop, plan, take_all, async || taken.lock().unwrap().clear()).await;
+    assert!(Order::of(aside).ask(&shop, 0).await.is_done());
+}
+
+/// Of the product aside: the first instance says within a second that it cannot, the second one sells.
+async fn only_the_second_sells(shop: &Shop, aside: i64) {
+    for _ in 0..4 {
+        let asked = Instant::now();
+        assert_eq!(Order::of(aside).ask(shop, 0).await, Told::Later);
+        let took = asked.elapsed();
+        assert!(took < Duration::from_millis(1250), "RETRY_LATER after {took:?}");
+        let told = Order::of(aside).ask(shop, 1).await;
+        assert!(told.is_done(), "{told:?}");
+    }
 }

@@ -186,6 +186,12 @@ impl Shop {
         .unwrap();
     }
 
+    /// How often Postgres has said this in its log.
+    pub(crate) fn postgres_said(&self, what: &str) -> usize {
+        let log = std::fs::read_to_string(self.stack.postgres.log_path()).unwrap();
+        log.matches(what).count()
+    }
+
     /// What there is to know when something went wrong.
     pub(crate) fn logs(&self) -> String {
         let tails = self.services.iter().map(|service| service.log_tail());
