@@ -21,5 +21,6 @@ mod redis_errors;
 mod redis_network;
 mod redis_process;
 mod report;
+mod shipped;
 mod shop;
 mod trial;

@@ -1,7 +1,8 @@
-//! The table of the guarantees: one row per trial, printed always, and written where it is wanted.
+//! The numbers of the guarantees: one row per trial and some times, printed always, and written where they are wanted.
 //!
-//! With `HOTSTOCK_FAULT_TABLE` naming a file, the rows of this run replace what is between its two marker comments. Each
-//! trial writes all rows there are so far, so that nobody has to know which is the last. Half a run leaves half a table.
+//! With `HOTSTOCK_FAULT_TABLE` naming a file of the project, the numbers of this run replace what is between its two marker
+//! comments. Each trial writes all there are so far, so that nobody has to know which is the last. Half a run leaves half a
+//! table.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,7 +20,15 @@ const HEAD: &str = "\
 |---|---|---|---|---|---|---|
 ";
 
-static ROWS: Mutex<BTreeMap<&'static str, String>> = Mutex::new(BTreeMap::new());
+struct Report {
+    rows: BTreeMap<&'static str, String>,
+    times: BTreeMap<&'static str, String>,
+}
+
+static REPORT: Mutex<Report> = Mutex::new(Report {
+    rows: BTreeMap::new(),
+    times: BTreeMap::new(),
+});
 
 /// What one trial has measured.
 pub(crate) struct Row<'a> {
@@ -60,20 +69,31 @@ impl Row<'_> {
             self.evidence.finds(),
         );
         print!("{row}");
-        let mut rows = ROWS.lock().unwrap_or_else(PoisonError::into_inner);
-        rows.insert(self.name, row);
-        if let Some(file) = std::env::var_os(FILE) {
-            replace(Path::new(&file), &rows.values().cloned().collect::<String>());
-        }
+        write(|report| drop(report.rows.insert(self.name, row)));
     }
 }
 
-/// Puts a table between the markers of a file.
-fn replace(file: &Path, rows: &str) {
-    // Tests run in the folder of their crate, and whoever calls them means the one of the project.
+/// A time that is no trial's.
+pub(crate) fn measured(what: &'static str, took: Duration) {
+    let line = format!("- {what}: {} ms\n", took.as_millis());
+    print!("{line}");
+    write(|report| drop(report.times.insert(what, line)));
+}
+
+/// Puts everything there is so far between the markers of the file, if one is wanted.
+fn write(change: impl FnOnce(&mut Report)) {
+    let mut report = REPORT.lock().unwrap_or_else(PoisonError::into_inner);
+    change(&mut report);
+    let Some(file) = std::env::var_os(FILE) else {
+        return;
+    };
+    // Tests run in the folder of their crate.
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
     let text = std::fs::read_to_string(&file).unwrap();
-    let (before, rest) = text.split_once(BEGIN).expect("a marker where the table begins");
-    let (_, after) = rest.split_once(END).expect("a marker where it ends");
-    std::fs::write(&file, format!("{before}{BEGIN}\n{HEAD}{rows}{END}{after}")).unwrap();
+    let (before, rest) = text.split_once(BEGIN).expect("a marker where the numbers begin");
+    let (_, after) = rest.split_once(END).expect("a marker where they end");
+    let rows: String = report.rows.values().cloned().collect();
+    let times: String = report.times.values().cloned().collect();
+    let text = format!("{before}{BEGIN}\n{HEAD}{rows}\n{times}{END}{after}");
+    std::fs::write(&file, text).unwrap();
 }

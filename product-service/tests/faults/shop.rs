@@ -51,6 +51,8 @@ pub(crate) struct Opening {
     pub(crate) fault: Fault,
     /// Further arguments of Redis.
     pub(crate) redis_args: &'static [&'static str],
+    /// Instances as patient as they are shipped, with everything.
+    pub(crate) shipped_limits: bool,
     /// Further settings of the instances.
     pub(crate) settings: &'static [(&'static str, &'static str)],
 }
@@ -86,11 +88,15 @@ impl Shop {
                     session_name(index)
                 ))
                 .redis_url(&by_way_of(&proxies, index, &stack.redis_url));
-            let options = impatient(options);
-            let options = if opening.own_postgres {
-                options
-            } else {
-                with(options, &PATIENT_WITH_POSTGRES)
+            let options = with(options, &ANY);
+            let options = match &opening {
+                Opening {
+                    shipped_limits: true, ..
+                } => options,
+                Opening {
+                    own_postgres: true, ..
+                } => impatient(options),
+                _ => with(impatient(options), &PATIENT_WITH_POSTGRES),
             };
             Service::start(with(options, opening.settings))
         });
@@ -245,6 +251,12 @@ async fn postgres(opening: &Opening) -> Postgres {
     }
 }
 
+/// One worker for each of two instances; and not a line for each find.
+const ANY: [(&str, &str); 2] = [
+    ("HOTSTOCK__SERVER__WORKERS", "1"),
+    ("HOTSTOCK__LOG__FILTER", "warn"),
+];
+
 /// What heals by itself does so sooner than in production. Redis gets three times as long as the shipped 50 ms, because
 /// a machine busy with other tests must not look like a fault.
 fn impatient(options: ServiceOptions) -> ServiceOptions {
@@ -252,9 +264,6 @@ fn impatient(options: ServiceOptions) -> ServiceOptions {
     with(
         options,
         &[
-            ("HOTSTOCK__SERVER__WORKERS", "1"),
-            // Not a line for each find.
-            ("HOTSTOCK__LOG__FILTER", "warn"),
             ("HOTSTOCK__GATE__HOLD_TTL_MS", &hold_ttl_ms),
             ("HOTSTOCK__GATE__LEASE_MS", "1000"),
             ("HOTSTOCK__REDIS__TIMEOUT_MS", "150"),

@@ -162,7 +162,7 @@ fn slowest(plan: &Plan, lines: &[Line]) -> Duration {
 }
 
 /// Buyers, once both instances sell by way of the gate.
-async fn warm(shop: &Shop, products: [i64; 2]) -> Load {
+pub(crate) async fn warm(shop: &Shop, products: [i64; 2]) -> Load {
     let urls: Vec<String> = shop.services.iter().map(|service| service.url()).collect();
     let start = Snapshot::of(shop).await;
     let load = Load::start(&urls, products);
