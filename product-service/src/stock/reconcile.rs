@@ -19,7 +19,7 @@ use crate::gate::link::Link;
 use crate::gate::load::Leased;
 use crate::gate::peek::{NAMED_MAX, Peek};
 use crate::gate::settle::Settlement;
-use crate::gate::{Gate, GateError};
+use crate::gate::{Gate, GateError, rules};
 use crate::ledger::standing::{self, Standing};
 use crate::metrics;
 
@@ -196,6 +196,7 @@ impl Reconciler {
 fn contradiction(peek: &Peek, standing: &Standing) -> Option<Find> {
     match standing.balance_at {
         None => Some(Find::Ahead),
+        Some(_) if peek.rules != rules::text(&standing.rules) => Some(Find::Rules),
         Some(balance) if peek.counter != balance + peek.facts_units - peek.held_units => Some(Find::Drift),
         Some(_) => (peek.sold < peek.sold_expected).then_some(Find::Forgetful),
     }

@@ -42,7 +42,8 @@ async fn the_hash_holds_what_its_readers_expect() {
     let ahead_ms = deadline.parse::<u64>().unwrap() - s * 1000;
     assert_eq!(units, "40");
     assert!((50_000..=61_000).contains(&ahead_ms), "{ahead_ms}");
-    let expected = [("k", "2"), ("m:3", "-2"), ("v", "1")].map(|(field, value)| (field.into(), value.into()));
+    let expected = [("k", "2"), ("m:3", "-2"), ("r", ":::0"), ("v", "1")];
+    let expected = expected.map(|(field, value)| (field.into(), value.into()));
     assert_eq!(hash, expected.into());
     let members: std::collections::BTreeSet<String> = gate.raw(&["SMEMBERS", SOLD]).await;
     assert_eq!(members, ["", "DEC-9"].map(String::from).into());
