@@ -28,8 +28,10 @@ local function lease_holder()
   return nil
 end
 
+-- Takes or renews the lease. What a load that dies leaves behind ends by itself, long after its lease.
 local function take_lease(token, lease_ms)
   redis.call('HSET', KEYS[2], 't', token .. ':' .. integer(now_ms + lease_ms))
+  for i = 2, #KEYS do redis.call('PEXPIRE', KEYS[i], lease_ms * 100) end
 end
 
 -- Removes all there is: the product is not loaded then, and the next request has it loaded.

@@ -7,8 +7,8 @@
 -- Reply: remembered | lease_lost
 
 if loaded() or lease_holder() ~= ARGV[1] then return 'lease_lost' end
-take_lease(ARGV[1], tonumber(ARGV[2]))
 local last_id = 3 + tonumber(ARGV[3])
 if last_id > 3 then redis.call('SADD', KEYS[3], unpack(ARGV, 4, last_id)) end
 if #ARGV > last_id then redis.call('HSET', KEYS[4], unpack(ARGV, last_id + 1)) end
+take_lease(ARGV[1], tonumber(ARGV[2]))
 return 'remembered'
