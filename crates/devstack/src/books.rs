@@ -289,7 +289,7 @@ async fn read_gates(redis_url: &str, product_ids: &[i64]) -> Result<HashMap<i64,
         // The counter missing, or only a lease in the hash: not loaded.
         if let (Some(counter), Some(_)) = (counter, fields.get("v")) {
             let gate = parse_gate(counter, &fields).with_context(|| format!("product {product_id}"))?;
-            owned.remove(""); // keeps the key in being
+            owned.retain(|buyer, units| !buyer.is_empty() && *units != 0); // the empty one keeps the key in being
             gates.insert(product_id, GateBooks { owned, ..gate });
         }
     }

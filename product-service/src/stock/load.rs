@@ -267,15 +267,13 @@ impl Loading {
             .map(|load| {
                 let product = load.standing.product;
                 let ids = sold.get(&product).into_iter().flatten().map(String::as_str);
+                // Also who owns nothing any more: an earlier try under this lease may have told otherwise.
                 let owned = owned.get(&product).into_iter().flatten();
                 Remembered {
                     product,
                     lease: &load.lease,
                     ids: ids.collect(),
-                    owned: owned
-                        .filter(|owned| owned.units != 0)
-                        .map(|owned| (owned.buyer.as_str(), owned.units))
-                        .collect(),
+                    owned: owned.map(|owned| (owned.buyer.as_str(), owned.units)).collect(),
                 }
             })
             .collect();

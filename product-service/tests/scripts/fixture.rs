@@ -198,12 +198,12 @@ impl Fixture {
         sold
     }
 
-    /// What buyers own or have on hold, without the sentinel.
+    /// What buyers own or have on hold; those who have nothing are left out.
     pub(crate) async fn buyers(&mut self) -> BTreeMap<String, i64> {
         let mut buyers: BTreeMap<String, i64> = self
             .raw(&["HGETALL", &format!("stock:{{{}}}:buyers", self.product)])
             .await;
-        buyers.remove("");
+        buyers.retain(|_, units| *units != 0);
         buyers
     }
 

@@ -52,7 +52,7 @@ impl Ledger {
                 *owned.entry(buyer.as_str().to_owned()).or_default() -= fact.signed_quantity;
             }
         }
-        owned.into_iter().filter(|(_, units)| *units != 0).collect()
+        owned.into_iter().collect()
     }
 
     pub(crate) fn sold_ids(&self) -> Vec<&str> {
