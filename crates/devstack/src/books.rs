@@ -2,7 +2,7 @@
 //!
 //! Read-only. It looks at the tables and keys themselves, not through the services it judges.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -41,6 +41,13 @@ LEFT JOIN stock_ledger l ON l.product_id = p.id AND l.stock_version = s.last_ver
 WHERE p.id = ANY($1)
 ORDER BY p.id";
 
+/// What buyers own of products with a purchase limit.
+const OWNED: &str = "-- audit: what buyers own
+SELECT l.product_id, l.buyer_id, sum(CASE direction WHEN 'OUT' THEN quantity ELSE -quantity END)::bigint
+FROM stock_ledger l JOIN products p ON p.id = l.product_id
+WHERE p.id = ANY($1) AND p.purchase_limit IS NOT NULL AND l.buyer_id IS NOT NULL
+GROUP BY l.product_id, l.buyer_id";
+
 /// The books of one product, as found. All numbers are units unless said otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProductBooks {
@@ -66,6 +73,8 @@ pub struct ProductBooks {
     pub units_sold: i64,
     /// Whether versions run 1, 2, 3, … and every balance is the one before plus the movement.
     pub follows: bool,
+    /// What each buyer owns, of a product with a purchase limit; buyers who own nothing are left out.
+    pub owned: BTreeMap<String, i64>,
     /// The gate, if the product is loaded there and Redis was asked.
     pub gate: Option<GateBooks>,
 }
@@ -85,6 +94,8 @@ pub struct GateBooks {
     pub pending: usize,
     /// Their signed units.
     pub units_pending: i64,
+    /// What each buyer owns or has on hold, of a product with a purchase limit.
+    pub owned: BTreeMap<String, i64>,
 }
 
 impl ProductBooks {
@@ -131,6 +142,7 @@ impl ProductBooks {
                 units_held,
                 pending,
                 units_pending,
+                ref owned,
             } = *gate;
             check(
                 counter == stock,
@@ -147,6 +159,10 @@ impl ProductBooks {
             check(
                 version == stock_version,
                 format!("gate at version {version}, stock at {stock_version}"),
+            );
+            check(
+                *owned == self.owned,
+                format!("buyers own {owned:?} by the gate, {:?} by the ledger", self.owned),
             );
         }
         faults
@@ -175,6 +191,17 @@ pub async fn audit(
     for product_id in product_ids {
         if !books.iter().any(|product| product.product_id == *product_id) {
             bail!("audit: there is no product {product_id}");
+        }
+    }
+    let owned = query_rows(database_url, OWNED, product_ids)
+        .await
+        .context("audit: reading what buyers own")?;
+    for row in owned {
+        let (product_id, buyer, units): (i64, String, i64) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let product = books.iter_mut().find(|product| product.product_id == product_id);
+        if let Some(product) = product.filter(|_| units != 0) {
+            product.owned.insert(buyer, units);
         }
     }
     for product in &mut books {
@@ -237,6 +264,7 @@ fn parse_row(row: &Row) -> Result<ProductBooks, tokio_postgres::Error> {
         units_out: row.try_get(8)?,
         units_sold: row.try_get(9)?,
         follows: row.try_get(10)?,
+        owned: BTreeMap::new(),
         gate: None,
     })
 }
@@ -247,24 +275,29 @@ async fn read_gates(redis_url: &str, product_ids: &[i64]) -> Result<HashMap<i64,
         .await?;
     let mut gates = HashMap::new();
     for &product_id in product_ids {
-        let (counter, fields): (Option<i64>, HashMap<String, String>) = redis::pipe()
+        type Keys = (Option<i64>, HashMap<String, String>, BTreeMap<String, i64>);
+        let (counter, fields, mut owned): Keys = redis::pipe()
             .atomic()
             .cmd("GET")
             .arg(format!("stock:{{{product_id}}}"))
             .cmd("HGETALL")
             .arg(format!("stock:{{{product_id}}}:gate"))
+            .cmd("HGETALL")
+            .arg(format!("stock:{{{product_id}}}:buyers"))
             .query_async(&mut connection)
             .await?;
         // The counter missing, or only a lease in the hash: not loaded.
         if let (Some(counter), Some(_)) = (counter, fields.get("v")) {
             let gate = parse_gate(counter, &fields).with_context(|| format!("product {product_id}"))?;
-            gates.insert(product_id, gate);
+            owned.retain(|buyer, units| !buyer.is_empty() && *units != 0); // the empty one keeps the key in being
+            gates.insert(product_id, GateBooks { owned, ..gate });
         }
     }
     Ok(gates)
 }
 
-/// Fields: `v`, `m:<version>` = signed units, `h:<request id>` = `units:deadline in ms`; others are of no concern.
+/// Fields: `v`, `m:<version>` = signed units, `h:<request id>` = `units:deadline in ms`, where `:buyer` may follow; others
+/// are of no concern.
 fn parse_gate(counter: i64, fields: &HashMap<String, String>) -> Result<GateBooks> {
     let mut gate = GateBooks {
         counter,
@@ -273,10 +306,13 @@ fn parse_gate(counter: i64, fields: &HashMap<String, String>) -> Result<GateBook
         units_held: 0,
         pending: 0,
         units_pending: 0,
+        owned: BTreeMap::new(),
     };
     for (field, value) in fields {
         let number = |text: &str| {
-            text.parse::<i64>()
+            let units = text.split(':').next().unwrap_or_default();
+            units
+                .parse::<i64>()
                 .with_context(|| format!("field {field} holds {value:?}"))
         };
         if field == "v" {
@@ -285,9 +321,8 @@ fn parse_gate(counter: i64, fields: &HashMap<String, String>) -> Result<GateBook
             gate.pending += 1;
             gate.units_pending += number(value)?;
         } else if field.starts_with("h:") {
-            let units = value.split_once(':').map_or(value.as_str(), |(units, _)| units);
             gate.holds += 1;
-            gate.units_held += number(units)?;
+            gate.units_held += number(value)?;
         }
     }
     Ok(gate)
@@ -310,6 +345,7 @@ mod tests {
             units_out: 40,
             units_sold: 40,
             follows: true,
+            owned: BTreeMap::from([("ann".to_owned(), 40)]),
             gate: Some(GateBooks {
                 counter: 60,
                 version: 3,
@@ -317,6 +353,7 @@ mod tests {
                 units_held: 0,
                 pending: 0,
                 units_pending: 0,
+                owned: BTreeMap::from([("ann".to_owned(), 40)]),
             }),
         }
     }
@@ -328,7 +365,7 @@ mod tests {
 
     #[test]
     fn every_disagreement_is_a_fault() {
-        let wrong: [fn(&mut ProductBooks); 7] = [
+        let wrong: [fn(&mut ProductBooks); 8] = [
             |books| books.stock = 61,
             |books| books.follows = false,
             |books| books.units_out = 41,
@@ -336,6 +373,7 @@ mod tests {
             |books| books.last_balance = 59,
             |books| books.gate.as_mut().unwrap().counter = 59,
             |books| books.gate.as_mut().unwrap().holds = 1,
+            |books| books.gate.as_mut().unwrap().owned = BTreeMap::new(),
         ];
         for change in wrong {
             let mut books = balanced();
@@ -349,8 +387,8 @@ mod tests {
         let fields = [
             ("v", "5"),
             ("m:7", "-2"),
-            ("m:8", "3"),
-            ("h:DEC-1", "2:1700000000000"),
+            ("m:8", "3:ann"),
+            ("h:DEC-1", "2:1700000000000:ann"),
             ("k", "9"),
         ]
         .map(|(field, value)| (field.to_owned(), value.to_owned()));
@@ -362,6 +400,7 @@ mod tests {
             units_held: 2,
             pending: 2,
             units_pending: 1,
+            owned: BTreeMap::new(),
         };
         assert_eq!(gate, expected);
     }

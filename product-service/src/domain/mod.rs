@@ -2,4 +2,5 @@
 
 pub mod books;
 pub mod request;
+pub mod rules;
 pub mod words;

@@ -11,6 +11,7 @@ pub mod link;
 pub mod load;
 pub mod peek;
 pub mod reserve;
+pub mod rules;
 pub mod scripts;
 pub mod settle;
 

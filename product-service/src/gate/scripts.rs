@@ -37,7 +37,8 @@ impl GateScript {
     /// A run of this script for one product; the caller adds the arguments.
     pub(super) fn call(&self, product: ProductId) -> Cmd {
         let mut call = redis::cmd("EVALSHA");
-        call.arg(self.script.get_hash()).arg(3).arg(&keys::all(product));
+        let keys = keys::all(product);
+        call.arg(self.script.get_hash()).arg(keys.len()).arg(&keys);
         call
     }
 

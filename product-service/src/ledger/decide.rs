@@ -18,6 +18,7 @@ use super::sql::{WriteMovements, named};
 use super::words::{Stored, word};
 use crate::domain::books::{Books, Decision, LedgerRow, ProductRow, Tombstone};
 use crate::domain::request::{BuyerId, ProductId, RequestId, StockRequest};
+use crate::domain::rules::SaleRules;
 
 diesel::define_sql_function! {
     /// The database's clock at this moment, not at the start of the transaction.
@@ -126,13 +127,17 @@ async fn lock_products(
     Ok(rows
         .into_iter()
         .map(
-            |(id, stock, stock_version, status, strategy, purchase_limit, starts_at, ends_at, now)| {
+            |(id, stock, stock_version, status, strategy, purchase_limit, starts_at, ends_at, locked_at)| {
                 let row = ProductRow {
                     stock,
                     stock_version,
-                    discontinued: status != word::ACTIVE,
-                    sale_open: starts_at.is_none_or(|at| at <= now) && ends_at.is_none_or(|at| now < at),
-                    purchase_limit,
+                    rules: SaleRules {
+                        discontinued: status != word::ACTIVE,
+                        starts_at,
+                        ends_at,
+                        purchase_limit,
+                    },
+                    locked_at,
                     hot: strategy == word::REDIS_FIRST,
                 };
                 (id, row)
@@ -286,7 +291,7 @@ async fn read_owned(
             books
                 .products
                 .get(product)
-                .is_some_and(|row| row.purchase_limit.is_some())
+                .is_some_and(|row| row.rules.purchase_limit.is_some())
         })
         .collect();
     if limited.is_empty() {
