@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use redis::FromRedisValue;
 use tokio_postgres::{NoTls, Row};
 
 use crate::wait::wait_for;
@@ -274,27 +275,32 @@ async fn read_gates(redis_url: &str, product_ids: &[i64]) -> Result<HashMap<i64,
         .get_multiplexed_async_connection()
         .await?;
     let mut gates = HashMap::new();
-    for &product_id in product_ids {
-        type Keys = (Option<i64>, HashMap<String, String>, BTreeMap<String, i64>);
-        let (counter, fields, mut owned): Keys = redis::pipe()
-            .atomic()
-            .cmd("GET")
-            .arg(format!("stock:{{{product_id}}}"))
-            .cmd("HGETALL")
-            .arg(format!("stock:{{{product_id}}}:gate"))
-            .cmd("HGETALL")
-            .arg(format!("stock:{{{product_id}}}:buyers"))
-            .query_async(&mut connection)
-            .await?;
-        // The counter missing, or only a lease in the hash: not loaded.
-        if let (Some(counter), Some(_)) = (counter, fields.get("v")) {
-            let gate = parse_gate(counter, &fields).with_context(|| format!("product {product_id}"))?;
-            owned.retain(|buyer, units| !buyer.is_empty() && *units != 0); // the empty one keeps the key in being
-            gates.insert(product_id, GateBooks { owned, ..gate });
+    for product_ids in product_ids.chunks(PRODUCTS_PER_CALL) {
+        let mut calls = redis::pipe();
+        calls.atomic();
+        for product_id in product_ids {
+            calls.cmd("GET").arg(format!("stock:{{{product_id}}}"));
+            calls.cmd("HGETALL").arg(format!("stock:{{{product_id}}}:gate"));
+            calls.cmd("HGETALL").arg(format!("stock:{{{product_id}}}:buyers"));
+        }
+        let replies: Vec<redis::Value> = calls.query_async(&mut connection).await?;
+        for (product_id, reply) in product_ids.iter().zip(replies.chunks_exact(3)) {
+            let counter = Option::<i64>::from_redis_value_ref(&reply[0])?;
+            let fields = HashMap::<String, String>::from_redis_value_ref(&reply[1])?;
+            let mut owned = BTreeMap::<String, i64>::from_redis_value_ref(&reply[2])?;
+            // The counter missing, or only a lease in the hash: not loaded.
+            if let (Some(counter), Some(_)) = (counter, fields.get("v")) {
+                let gate = parse_gate(counter, &fields).with_context(|| format!("product {product_id}"))?;
+                owned.retain(|buyer, units| !buyer.is_empty() && *units != 0); // the empty one keeps the key in being
+                gates.insert(*product_id, GateBooks { owned, ..gate });
+            }
         }
     }
     Ok(gates)
 }
+
+/// Products looked at in one round trip.
+const PRODUCTS_PER_CALL: usize = 500;
 
 /// Fields: `v`, `m:<version>` = signed units, `h:<request id>` = `units:deadline in ms`, where `:buyer` may follow; others
 /// are of no concern.

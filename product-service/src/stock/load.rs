@@ -160,7 +160,7 @@ impl Loading {
     /// Loads, with a connection that the pool has just found to be alive: loads are rare, and the last one may have been
     /// made before Redis was restarted.
     async fn persist(&self, leases: BTreeMap<ProductId, Lease>) {
-        let mut link = self.gate.link();
+        let mut link = self.gate.background_link();
         for _ in 0..TRIES {
             match self.load(&mut link, leases.clone()).await {
                 Ok(()) => return,

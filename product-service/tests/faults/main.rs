@@ -21,6 +21,7 @@ mod redis_errors;
 mod redis_network;
 mod redis_process;
 mod report;
-mod shipped;
+mod seconds;
+
 mod shop;
 mod trial;

@@ -1,15 +1,15 @@
-//! How soon, with the limits the service is shipped with: from the death of Redis to the breakers open, and from its return
-//! to ten thousand products behind the gate.
+//! What there is to say in seconds: how soon breakers open, and how soon ten thousand products are back behind the gate.
 
 use std::time::{Duration, Instant};
 
+use devstack::proxy::Fault;
 use devstack::{Signal, wait_for};
-use diesel_async::SimpleAsyncConnection;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
 use crate::evidence::{Snapshot, Watch};
 use crate::points::session;
 use crate::report::measured;
-use crate::shop::{Opening, PLENTY, Shop};
+use crate::shop::{Opening, PLENTY, Shop, gate_key};
 use crate::trial::warm;
 
 /// A breaker opens within this time of the death of Redis, under load.
@@ -17,20 +17,18 @@ const OPENED: Duration = Duration::from_secs(1);
 /// Whoever waits for something that is not judged by its time.
 const SOON: Duration = Duration::from_secs(30);
 const HOT_PRODUCTS: i64 = 10_000;
-/// From the return of Redis until all of them are back. The aim is 2 s; this is for a busy machine.
-const ALL_BACK: Duration = Duration::from_secs(6);
+/// From the return of Redis until all of them are back. The aim is 2 s; this is for a build without optimisation on a busy
+/// machine.
+const ALL_BACK: Duration = Duration::from_secs(10);
 
-async fn shop() -> Shop {
-    Shop::open(Opening {
+/// With the limits the service is shipped with.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_breaker_opens_within_a_second_of_the_death_of_redis() {
+    let shop = Shop::open(Opening {
         shipped_limits: true,
         ..Opening::default()
     })
-    .await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_breaker_opens_within_a_second_of_the_death_of_redis() {
-    let shop = shop().await;
+    .await;
     let products = [shop.product(PLENTY).await, shop.product(PLENTY).await];
     let load = warm(&shop, products).await;
     let redis = &shop.stack.redis;
@@ -48,10 +46,9 @@ async fn a_breaker_opens_within_a_second_of_the_death_of_redis() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_products_are_back_behind_the_gate_seconds_after_redis() {
-    let shop = shop().await;
+    let shop = Shop::direct().await;
     let products = [shop.product(PLENTY).await, shop.product(PLENTY).await];
-    let mut everything = products.to_vec();
-    everything.extend(many_products(&shop).await);
+    let everything = many_products(&shop, HOT_PRODUCTS).await;
     all_loaded(&shop, everything.len()).await;
     // Buyers, so that somebody notices at once that Redis is gone; they are idle when it comes back.
     let load = warm(&shop, products).await;
@@ -68,6 +65,27 @@ async fn ten_thousand_products_are_back_behind_the_gate_seconds_after_redis() {
     measured("Redis back, empty: until all breakers are closed on them", closed);
     assert!(closed < ALL_BACK, "{closed:?}");
     shop.stack.wait_until_balanced(&everything, SOON).await.unwrap();
+}
+
+/// A round trip over hundreds of products takes several times as long as one of a request, and nobody waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_products_are_reconciled_however_slow_the_way_to_redis() {
+    let shop = Shop::open(Opening {
+        proxied: true,
+        // Each 16 KiB of a reply are so late: one time for a request, three times for the sums of 500 products.
+        fault: Fault::Latency(115..=125),
+        settings: &[
+            ("HOTSTOCK__REDIS__TIMEOUT_MS", "300"),
+            ("HOTSTOCK__BREAKER__SLOW_MS", "250"),
+        ],
+        ..Opening::default()
+    })
+    .await;
+    let products = many_products(&shop, 500).await;
+    all_loaded(&shop, products.len()).await;
+    shop.redis::<()>(&["SET", &gate_key(products[499], ""), "7"])
+        .await;
+    shop.stack.wait_until_balanced(&products, SOON).await.unwrap();
 }
 
 /// Harms Redis; how long until the breaker of every instance is open.
@@ -94,7 +112,7 @@ async fn all_closed(shop: &Shop) {
         now.all_closed().then_some(()).ok_or("not closed".to_owned())
     })
     .await
-    .unwrap();
+    .unwrap_or_else(|error| panic!("{error:#}\n{}", shop.logs()));
 }
 
 /// Waits until so many products are loaded: each has three keys then, and two while it is being loaded.
@@ -107,16 +125,23 @@ async fn all_loaded(shop: &Shop, products: usize) {
     .unwrap_or_else(|error| panic!("{error:#}\n{}", shop.logs()));
 }
 
-/// Hot products of ten units each, by SQL: one by one they would take a minute.
-async fn many_products(shop: &Shop) -> std::ops::RangeInclusive<i64> {
+/// Makes so many hot products of ten units each, by SQL: one by one they would take a minute. Returns all there are.
+async fn many_products(shop: &Shop, count: i64) -> Vec<i64> {
     let insert = format!(
         "WITH p AS (INSERT INTO products (name, price, stock, stock_version, status, stock_strategy) \
-         SELECT 'edition', 1000, 10, 1, 'ACTIVE', 'REDIS_FIRST' FROM generate_series(1, {HOT_PRODUCTS}) \
-         RETURNING id) \
+         SELECT 'edition', 1000, 10, 1, 'ACTIVE', 'REDIS_FIRST' FROM generate_series(1, {count}) RETURNING id) \
          INSERT INTO stock_ledger (product_id, stock_version, direction, quantity, balance_after, reason, request_id) \
          SELECT id, 1, 'IN', 10, 10, 'INITIAL', 'INITIAL-' || id FROM p"
     );
-    session(&shop.stack).await.batch_execute(&insert).await.unwrap();
-    // The identities follow those of the two products before.
-    3..=2 + HOT_PRODUCTS
+    let mut session = session(&shop.stack).await;
+    session.batch_execute(&insert).await.unwrap();
+    let all = diesel::sql_query("SELECT id FROM products ORDER BY id");
+    let all: Vec<Id> = all.load(&mut session).await.unwrap();
+    all.into_iter().map(|row| row.id).collect()
+}
+
+#[derive(diesel::QueryableByName)]
+struct Id {
+    #[diesel(sql_type = diesel::sql_types::BigInt)]
+    id: i64,
 }
