@@ -72,9 +72,17 @@ async fn decide_locked(
         return Ok(vec![None; requests.len()]);
     }
     // Everything below is read after the locks were granted, in statements of their own: each sees what whoever held
-    // the locks before has committed.
-    read_past(c, &mut books, requests).await?;
-    read_owned(c, &mut books, requests).await?;
+    // the locks before has committed. They do not depend on one another and share a round trip.
+    let (rows, tombstones, owned) = tokio::try_join!(
+        past_movements(c, requests),
+        past_voids(c, requests),
+        owned(c, &books, requests)
+    )?;
+    rows.into_iter().for_each(|row| books.know_row(row));
+    tombstones
+        .into_iter()
+        .for_each(|tombstone| books.know_tombstone(tombstone));
+    books.owned = owned;
     let decisions = requests
         .iter()
         .map(|request| (!locked.contains(&request.product())).then(|| books.decide(request)))
@@ -184,12 +192,8 @@ type LedgerColumns = (
 );
 type TombstoneColumns = (String, String, i64, i64, i64, String, i64, i64);
 
-/// What the requests' own ids, and the ids they void, have done before.
-async fn read_past(
-    c: &mut AsyncPgConnection,
-    books: &mut Books,
-    requests: &[&StockRequest],
-) -> Result<(), LedgerError> {
+/// The requests' own ids, and the ids they void.
+fn ids_of<'a>(requests: &[&'a StockRequest]) -> Vec<&'a str> {
     let mut ids: Vec<&str> = Vec::with_capacity(requests.len());
     for request in requests {
         ids.push(request.request_id().as_str());
@@ -197,6 +201,15 @@ async fn read_past(
             ids.push(increase.voids.as_str());
         }
     }
+    ids
+}
+
+/// What the ids have moved before.
+async fn past_movements(
+    mut c: &AsyncPgConnection,
+    requests: &[&StockRequest],
+) -> Result<Vec<LedgerRow>, LedgerError> {
+    let ids = ids_of(requests);
     let rows = stock_ledger::table
         .filter(stock_ledger::request_id.eq_any(&ids))
         .select((
@@ -211,12 +224,16 @@ async fn read_past(
             stock_ledger::request_id,
             stock_ledger::note,
         ));
-    for row in named("decide: past movements", rows)
-        .load::<LedgerColumns>(c)
-        .await?
-    {
-        books.know_row(ledger_row(row)?);
-    }
+    let rows: Vec<LedgerColumns> = named("decide: past movements", rows).load(&mut c).await?;
+    rows.into_iter().map(ledger_row).collect()
+}
+
+/// What the ids have voided before, and by what they were voided.
+async fn past_voids(
+    mut c: &AsyncPgConnection,
+    requests: &[&StockRequest],
+) -> Result<Vec<Tombstone>, LedgerError> {
+    let ids = ids_of(requests);
     let rows = tombstones::table
         .filter(
             tombstones::void_id
@@ -233,13 +250,8 @@ async fn read_past(
             tombstones::given_back,
             tombstones::stock_after,
         ));
-    for row in named("decide: past voids", rows)
-        .load::<TombstoneColumns>(c)
-        .await?
-    {
-        books.know_tombstone(tombstone(row)?);
-    }
-    Ok(())
+    let rows: Vec<TombstoneColumns> = named("decide: past voids", rows).load(&mut c).await?;
+    rows.into_iter().map(tombstone).collect()
 }
 
 fn ledger_row(row: LedgerColumns) -> Result<LedgerRow, LedgerError> {
@@ -276,11 +288,12 @@ fn tombstone(row: TombstoneColumns) -> Result<Tombstone, LedgerError> {
 }
 
 /// What buyers own of products that limit purchases: the net of their orders, over both paths.
-async fn read_owned(
-    c: &mut AsyncPgConnection,
-    books: &mut Books,
+async fn owned(
+    mut c: &AsyncPgConnection,
+    books: &Books,
     requests: &[&StockRequest],
-) -> Result<(), LedgerError> {
+) -> Result<HashMap<(ProductId, BuyerId), i64>, LedgerError> {
+    let mut owned = HashMap::new();
     let limited: HashSet<(ProductId, &BuyerId)> = requests
         .iter()
         .filter_map(|request| match request {
@@ -295,7 +308,7 @@ async fn read_owned(
         })
         .collect();
     if limited.is_empty() {
-        return Ok(());
+        return Ok(owned);
     }
     let ids: Vec<ProductId> = limited.iter().map(|(product, _)| *product).collect();
     let buyers: Vec<&str> = limited.iter().map(|(_, buyer)| buyer.as_str()).collect();
@@ -309,18 +322,17 @@ async fn read_owned(
             stock_ledger::quantity,
         ));
     for (product, buyer, direction, quantity) in named("decide: what buyers own", rows)
-        .load::<(i64, String, String, i64)>(c)
+        .load::<(i64, String, String, i64)>(&mut c)
         .await?
     {
         let buyer = BuyerId::new(&buyer).map_err(|bad| LedgerError::Stored(bad.0))?;
-        let owned = books.owned.entry((product, buyer)).or_default();
-        *owned += if Direction::stored(&direction)? == Direction::Out {
+        *owned.entry((product, buyer)).or_insert(0) += if Direction::stored(&direction)? == Direction::Out {
             quantity
         } else {
             -quantity
         };
     }
-    Ok(())
+    Ok(owned)
 }
 
 async fn write(c: &mut AsyncPgConnection, books: &Books) -> Result<(), LedgerError> {
