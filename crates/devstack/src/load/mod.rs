@@ -1,10 +1,14 @@
 //! The load tool: a flash sale over real HTTP, and whether the books are right afterwards.
 //!
 //! - [`sale`]: the buyers, each of them asking once, and what they were told
+//! - [`crowd`]: customers who go on until they are told to stop, ask twice, cancel and restock, and remember every answer
+//! - [`question`]: what goes over the wire, for both
 //! - [`tally`]: counts and latencies of one run
 //! - [`verdict`]: what the buyers were told, held against the books
 
 mod buyer;
+pub mod crowd;
+pub mod question;
 pub mod sale;
 pub mod tally;
 pub mod verdict;

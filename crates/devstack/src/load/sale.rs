@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::buyer::{Ending, Purchase};
+use super::buyer::{Ending, Outcome};
+use super::question::{Asked, Question};
 use super::tally::Tally;
 use crate::http::HttpClient;
 
@@ -151,7 +152,7 @@ impl Run {
                 None => Instant::now(),
             };
             let (position, purchase) = self.purchase(index);
-            let outcome = purchase.make(&mut client).await;
+            let outcome = Outcome::of(&purchase, &mut client).await;
             self.sale.progress.buyers.fetch_add(1, Ordering::Relaxed);
             if outcome.ending == Ending::Sold {
                 self.sale.progress.sales.fetch_add(1, Ordering::Relaxed);
@@ -168,7 +169,7 @@ impl Run {
     }
 
     /// What buyer number `index` buys, and that product's place in the list.
-    fn purchase(&self, index: u64) -> (usize, Purchase) {
+    fn purchase(&self, index: u64) -> (usize, Question) {
         let sale = &self.sale;
         let products = sale.product_ids.len() as u64;
         let position = usize::try_from(index % products).unwrap_or_default();
@@ -177,7 +178,8 @@ impl Run {
         // By round, not by buyer: otherwise a product could get buyers of one kind only.
         let round = index / i64::try_from(products).unwrap_or(1);
         let quantity = sale.quantities.start() + round % kinds;
-        let purchase = Purchase {
+        let purchase = Question {
+            asked: Asked::Decrease,
             product_id: sale.product_ids[position],
             order_id: self.first_order_id + index,
             quantity,

@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::Result;
 use hdrhistogram::Histogram;
 
-use super::buyer::{Ending, Outcome, Purchase};
+use super::buyer::{Ending, Outcome};
+use super::question::Question;
 use crate::http::Fault;
 
 const HIGHEST_US: u64 = 120_000_000;
@@ -66,7 +67,7 @@ impl Tally {
     pub(super) fn record(
         &mut self,
         position: usize,
-        purchase: &Purchase,
+        purchase: &Question,
         outcome: Outcome,
         latency: Duration,
         at: Duration,

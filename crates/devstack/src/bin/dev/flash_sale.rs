@@ -109,7 +109,7 @@ async fn create_products(args: &FlashSaleArgs, target: &Target) -> Result<Vec<i6
 
 /// Draws until it is dropped.
 async fn show_progress(sale: &FlashSale) -> std::convert::Infallible {
-    let bar = show::bar(sale.buyers);
+    let bar = show::bar(sale.buyers, "{pos}/{len} buyers  {per_sec}");
     let interval = if bar.is_some() {
         BAR_INTERVAL
     } else {

@@ -1,5 +1,7 @@
 //! `cargo dev`: starts hotstock on this machine, tests it, and sends it a stampede.
 
+mod chaos;
+mod chaos_run;
 mod flash_sale;
 mod lock;
 mod prepare;
@@ -39,6 +41,11 @@ enum Command {
     /// This tool shares the machine with what it measures; to see how fast that is, run the tool optimised too:
     /// cargo run --release -p devstack --bin dev -- flash-sale ...
     FlashSale(flash_sale::FlashSaleArgs),
+    /// Break something in the running stack and heal it again; or many random things, in a stack of its own
+    ///
+    /// What is broken is healed in the end, also when this command is stopped or killed before. Exit status: 0 done and
+    /// healed; 1 it could not be done, or (chaos run) a promise was broken.
+    Chaos(chaos::ChaosArgs),
 }
 
 fn main() -> ExitCode {
@@ -79,5 +86,6 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Up(args) => up::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Test(args) => test::run(&args).await,
         Command::FlashSale(args) => flash_sale::run(&args).await,
+        Command::Chaos(args) => chaos::run(&args).await,
     }
 }

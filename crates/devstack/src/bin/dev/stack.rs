@@ -139,17 +139,15 @@ impl Stack {
         let mut stopping = JoinSet::new();
         for service in self.products.into_iter().chain(self.orders) {
             stopping.spawn(async move {
-                // Who has ended long ago was reported then, and is no failure of stopping.
-                let was_running = service.exit_code().is_none();
-                let code = service.terminate().await?;
-                if was_running && code != 0 {
-                    bail!(
+                // Who has ended before was reported then, and is no failure of stopping.
+                match service.stop().await? {
+                    None | Some(0) => Ok(()),
+                    Some(code) => bail!(
                         "{} ended with status {code}\n{}",
                         service.name(),
                         service.log_tail()
-                    );
+                    ),
                 }
-                service.stop().await
             });
         }
         // A service that ended badly is an error, after the rest has been stopped too.
