@@ -2,7 +2,9 @@
 
 mod chaos;
 mod chaos_run;
+mod control;
 mod flash_sale;
+mod keep;
 mod lock;
 mod prepare;
 mod project;
