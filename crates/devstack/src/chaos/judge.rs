@@ -9,6 +9,8 @@ use crate::load::question::{Asked, Question, Told};
 
 /// Refusals that customers who do what ours do may hear.
 const REFUSALS: [&str; 2] = ["INSUFFICIENT_STOCK", "ORDER_VOIDED"];
+/// What is said when nobody decided.
+pub const RETRY_LATER: &str = "503 RETRY_LATER";
 /// How long after a fault its consequences may last: connections are found dead, locks run out.
 const AFTERMATH: Duration = Duration::from_secs(6);
 
@@ -69,10 +71,22 @@ fn surprise(line: &Line, windows: &[Window]) -> Option<String> {
     let is_fine = match &line.told {
         Told::Done { .. } => true,
         Told::Refused(code) => REFUSALS.contains(&code.as_str()),
-        Told::Failed(answer) => answer == "503 RETRY_LATER" && is_explained(line, windows, |_| true),
+        // Counted apart.
+        Told::Failed(answer) => answer == RETRY_LATER,
         Told::Nothing(_) => is_explained(line, windows, |window| window.instance == Some(line.instance)),
     };
     (!is_fine).then(|| format!("unexplained: {line:?}"))
+}
+
+/// How many were told to come again while no fault of Postgres, the way to it, or an instance explains it.
+#[must_use]
+pub fn later_unexplained(lines: &[Line], windows: &[Window]) -> usize {
+    let later = lines
+        .iter()
+        .filter(|line| line.told == Told::Failed(RETRY_LATER.to_owned()));
+    later
+        .filter(|line| !is_explained(line, windows, |_| true))
+        .count()
 }
 
 fn is_explained(line: &Line, windows: &[Window], may: impl Fn(&Window) -> bool) -> bool {

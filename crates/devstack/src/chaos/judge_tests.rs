@@ -97,16 +97,26 @@ fn who_does_not_know_may_own_it_or_not_but_needs_a_reason_not_to_know() {
                 ),
                 Vec::<String>::new()
             );
-            assert!(found(std::slice::from_ref(&line), &movements).contains("unexplained"));
         }
     }
+    assert!(found(&[line(Asked::Decrease, cut_off())], &[]).contains("unexplained"));
+    assert_eq!(later_unexplained(&[line(Asked::Decrease, later())], &[]), 1);
     let of_another = Window {
         began: Instant::now(),
         ended: Instant::now(),
         instance: Some(1),
     };
     let lines = [line(Asked::Decrease, cut_off())];
-    assert_eq!(violations(&lines, &[], &[of_another]).len(), 1);
+    assert_eq!(
+        violations(&lines, &[], std::slice::from_ref(&of_another)).len(),
+        1
+    );
+    let lines = [line(Asked::Decrease, later())];
+    assert_eq!(
+        later_unexplained(&lines, &[of_another]),
+        0,
+        "it may have locked a row"
+    );
     for strange in ["500 INTERNAL_ERROR", "200 (unreadable)"] {
         let lines = [line(Asked::Decrease, Told::Failed(strange.to_owned()))];
         assert!(found(&lines, &[]).contains("unexplained"), "{strange}");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::judge::RETRY_LATER;
 use super::watch::Counts;
 
 /// See the module.
@@ -15,6 +16,8 @@ pub struct Report {
     pub faults: BTreeMap<String, Made>,
     /// How many questions were answered with each thing.
     pub answers: BTreeMap<String, u64>,
+    /// Of those told 503, how many without a fault of Postgres, the way to it, or an instance.
+    pub later_unexplained: u64,
     /// Orders told yes.
     pub sales: u64,
     /// The slowest answer that no fault of the asked instance has touched.
@@ -55,7 +58,7 @@ impl Report {
     /// Questions answered 503.
     #[must_use]
     pub fn later(&self) -> u64 {
-        self.answers.get("503 RETRY_LATER").copied().unwrap_or(0)
+        self.answers.get(RETRY_LATER).copied().unwrap_or(0)
     }
 
     /// Questions without an answer.
@@ -72,10 +75,11 @@ impl fmt::Display for Report {
         let Made { times, hit } = self.faults_made();
         write!(
             f,
-            "seed {}: {times} faults, {hit} hit; {} sold, {} x 503, {} cut off, slowest {} ms; ",
+            "seed {}: {times} faults, {hit} hit; {} sold, {} x 503 ({} unexplained), {} cut off, slowest {} ms; ",
             self.seed,
             self.sales,
             self.later(),
+            self.later_unexplained,
             self.cut_off(),
             self.slowest.as_millis()
         )?;

@@ -168,6 +168,8 @@ impl fmt::Display for Planned {
 mod tests {
     use std::collections::BTreeSet;
 
+    use clap::ValueEnum;
+
     use super::*;
 
     #[test]
@@ -211,6 +213,4 @@ mod tests {
             .collect();
         assert_eq!(kinds.len(), Harm::value_variants().len() + 2 * 6, "{kinds:?}");
     }
-
-    use clap::ValueEnum;
 }

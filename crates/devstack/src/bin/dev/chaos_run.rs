@@ -167,13 +167,14 @@ fn summary(reports: &[Report]) -> String {
         .collect();
     text.push_str(&format!(
         "\nseeds                {}\nfaults, hit          {}, {}\nsold                 {}\n\
-         answered 503         {}\ncut off              {}\nslowest answer       {} ms\n\
+         answered 503         {}, unexplained {}\ncut off              {}\nslowest answer       {} ms\n\
          balanced, at most    {} ms after healing\ncounted              {}\nverdict              {}",
         reports.len(),
         sum(|report| report.faults_made().times),
         sum(|report| report.faults_made().hit),
         sum(|report| report.sales),
         sum(Report::later),
+        sum(|report| report.later_unexplained),
         sum(Report::cut_off),
         slowest.as_millis(),
         balanced.unwrap_or_default().as_millis(),

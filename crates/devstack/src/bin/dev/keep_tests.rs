@@ -1,7 +1,5 @@
 //! On a real Redis and Postgres, without the services: they are servers like the others.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
-
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -11,6 +11,7 @@ mod project;
 mod show;
 mod stack;
 mod test;
+mod under_chaos;
 mod up;
 
 use std::process::ExitCode;

@@ -165,7 +165,8 @@ impl Stack {
     /// Stops the services, which drain, and only then what they stand on.
     pub(crate) async fn stop(&self) -> Result<()> {
         let mut stopping = JoinSet::new();
-        for service in self.products.iter().chain(&self.orders).cloned() {
+        for service in self.products.iter().chain(&self.orders) {
+            let service = service.clone();
             stopping.spawn(async move {
                 // Who has ended before was reported then, and is no failure of stopping.
                 match service.stop().await? {
