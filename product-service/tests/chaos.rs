@@ -1,7 +1,5 @@
 //! Random faults in the middle of a sale on three instances, from two seeds: a short `cargo dev chaos run`.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
-
 use std::path::Path;
 use std::sync::Arc;
 

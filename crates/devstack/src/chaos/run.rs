@@ -349,7 +349,7 @@ async fn balanced(stage: &Stage, admin_urls: &[String], product_ids: &[i64]) -> 
         BALANCED_WITHIN,
         || async {
             for url in admin_urls {
-                let state = breaker_state(url).await?;
+                let state = breaker_state(&mut HttpClient::new(url, PATIENCE)?).await?;
                 if state != "closed" {
                     return Err(format!("the breaker of {url} is {state}"));
                 }

@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 use crate::http::HttpClient;
 
 const EVERY: Duration = Duration::from_millis(400);
-const PATIENCE: Duration = Duration::from_secs(2);
+/// For an admin listener that may be frozen.
+pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Counters that something went wrong, by name and label value: `breaker_transitions open`.
 pub type Counts = BTreeMap<String, u64>;
@@ -44,17 +45,14 @@ impl Watch {
     }
 }
 
-/// `closed`, `open` or `half_open`; the error says why nobody knows.
-pub async fn breaker_state(admin_url: &str) -> Result<String, String> {
+/// State of the breaker of an instance, asked on its admin listener: `closed`, `open` or `half_open`; the error says
+/// why nobody knows.
+pub async fn breaker_state(admin: &mut HttpClient) -> Result<String, String> {
     #[derive(Deserialize)]
     struct Breaker {
         state: String,
     }
-    let mut client = HttpClient::new(admin_url, PATIENCE)?;
-    let answer = client.request(Method::GET, "/admin/breaker", &[], "").await;
-    let answer = answer.map_err(|fault| format!("{admin_url}: {fault}"))?;
-    let breaker: Breaker =
-        serde_json::from_slice(&answer.body).map_err(|error| format!("{admin_url}: {error}"))?;
+    let breaker: Breaker = admin.get_json("/admin/breaker").await?;
     Ok(breaker.state)
 }
 

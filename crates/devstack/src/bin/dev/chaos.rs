@@ -22,11 +22,11 @@ pub(crate) struct ChaosArgs {
     /// What to do to the running stack
     #[arg(value_enum, required = true)]
     fault: Option<Harm>,
-    /// How long until it is healed, such as 5s, 500ms or 2m; at most 10m
-    #[arg(long = "for", default_value = "5s", value_parser = parse_duration)]
+    /// How long until it is healed, such as 5s, 500ms or 2m; at most 10m. What is killed comes back on its port
+    #[arg(long = "for", value_name = "TIME", default_value = "5s", value_parser = parse_duration)]
     lasts: Duration,
     /// Which instance of product-service, from 1
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=32))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=32))]
     instance: u16,
 }
 

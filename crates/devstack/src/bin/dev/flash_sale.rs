@@ -28,7 +28,8 @@ const LINE_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Args)]
 pub(crate) struct FlashSaleArgs {
     /// Units of each product [default with --chaos: enough for everybody]
-    #[arg(long, required_unless_present = "chaos", value_parser = clap::value_parser!(i64).range(0..=1_000_000_000_000))]
+    #[arg(long, required_unless_present = "chaos")]
+    #[arg(value_parser = clap::value_parser!(i64).range(0..=1_000_000_000_000))]
     stock: Option<i64>,
     /// Buyers in all, spread over the products; each asks once [default with --chaos: as many as find time]
     #[arg(long, required_unless_present = "chaos", value_parser = clap::value_parser!(u64).range(1..=BUYERS_MAX))]
@@ -51,19 +52,20 @@ pub(crate) struct FlashSaleArgs {
     /// Break something in the middle of the sale (`cargo dev chaos --help` says what), and show what that does to it
     ///
     /// The sale then lasts --seconds: at full speed, or with the --buyers evenly spread over them.
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, value_name = "FAULT")]
     chaos: Option<Harm>,
     /// How long the sale lasts, s
     #[arg(long, requires = "chaos", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
     /// When it is broken: a share of the sale's time such as 20%, or a time such as 2s
-    #[arg(long, requires = "chaos", default_value = "30%", value_parser = parse_after)]
+    #[arg(long, requires = "chaos", value_name = "WHEN", default_value = "30%", value_parser = parse_after)]
     chaos_after: After,
     /// How long it stays broken, such as 3s or 500ms
-    #[arg(long, requires = "chaos", default_value = "3s", value_parser = parse_duration)]
+    #[arg(long, requires = "chaos", value_name = "TIME", default_value = "3s", value_parser = parse_duration)]
     chaos_for: Duration,
     /// Which instance of product-service is broken, from 1
-    #[arg(long, requires = "chaos", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=32))]
+    #[arg(long, requires = "chaos", value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u16).range(1..=32))]
     chaos_instance: u16,
     /// Urls of product-service, comma separated [default: PRODUCT_URLS or PRODUCT_URL of the running stack]
     #[arg(long, value_delimiter = ',')]

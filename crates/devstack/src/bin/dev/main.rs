@@ -41,8 +41,7 @@ enum Command {
     /// Sell a limited edition to a stampede on the running stack, and audit the books
     ///
     /// Every buyer asks exactly once. Exit status: 0 the books are right, 2 they are wrong, 3 it could not be run.
-    /// This tool shares the machine with what it measures; to see how fast that is, run the tool optimised too:
-    /// cargo run --release -p devstack --bin dev -- flash-sale ...
+    /// This tool shares the machine with what it measures.
     FlashSale(flash_sale::FlashSaleArgs),
     /// Break something in the running stack and heal it again; or many random things, in a stack of its own
     ///

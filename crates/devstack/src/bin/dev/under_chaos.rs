@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use devstack::chaos::Harm;
+use devstack::chaos::watch::{PATIENCE, breaker_state};
 use devstack::http::HttpClient;
 use devstack::load::{Progress, Tally};
 use devstack::wait_for;
-use hyper::Method;
 use serde::Deserialize;
 use tokio::task::JoinHandle;
 
@@ -20,7 +20,6 @@ use crate::show;
 
 /// How often breakers are looked at.
 const WATCH_INTERVAL: Duration = Duration::from_millis(10);
-const PATIENCE: Duration = Duration::from_secs(1);
 /// From healing until everything is as before: longer than the breaker's longest delay and the life of a hold.
 pub(crate) const HEALED_WITHIN: Duration = Duration::from_secs(60);
 
@@ -43,11 +42,6 @@ pub(crate) struct Story {
     breakers: Vec<Vec<(Duration, String)>>,
     /// When every gate was loaded and exact again, if it was in time.
     balanced: Option<Duration>,
-}
-
-#[derive(Deserialize)]
-struct Breaker {
-    state: String,
 }
 
 #[derive(Deserialize)]
@@ -122,8 +116,11 @@ impl Plan {
 /// Every change of one breaker, beginning with what it was at first.
 async fn watch(url: String, started: Instant, is_over: Arc<AtomicBool>) -> Vec<(Duration, String)> {
     let mut changes: Vec<(Duration, String)> = Vec::new();
+    let Ok(mut client) = HttpClient::new(&url, PATIENCE) else {
+        return changes;
+    };
     while !is_over.load(Ordering::Relaxed) {
-        if let Ok(Breaker { state }) = get(&url, "/admin/breaker").await
+        if let Ok(state) = breaker_state(&mut client).await
             && changes.last().is_none_or(|(_, last)| *last != state)
         {
             changes.push((started.elapsed(), state));
@@ -136,7 +133,7 @@ async fn watch(url: String, started: Instant, is_over: Arc<AtomicBool>) -> Vec<(
 /// Whether every breaker is closed, and every gate loaded and exact, as the audit of each instance has it.
 async fn as_before(admin_urls: &[String], hot_ids: &[i64]) -> Result<(), String> {
     for url in admin_urls {
-        let Breaker { state } = get(url, "/admin/breaker").await?;
+        let state = breaker_state(&mut HttpClient::new(url, PATIENCE)?).await?;
         if state != "closed" {
             return Err(format!("the breaker of {url} is {state}"));
         }
@@ -144,7 +141,9 @@ async fn as_before(admin_urls: &[String], hot_ids: &[i64]) -> Result<(), String>
     let Some(url) = admin_urls.first().filter(|_| !hot_ids.is_empty()) else {
         return Ok(());
     };
-    let audits: Vec<Audit> = get(url, "/admin/stock/audit").await?;
+    let audits: Vec<Audit> = HttpClient::new(url, PATIENCE)?
+        .get_json("/admin/stock/audit")
+        .await?;
     for audit in audits.iter().filter(|audit| hot_ids.contains(&audit.product_id)) {
         let is_exact = |gate: &Gate| gate.drift == Some(0) && gate.overdue_holds == 0;
         if !audit.gate.as_ref().is_some_and(is_exact) {
@@ -155,13 +154,6 @@ async fn as_before(admin_urls: &[String], hot_ids: &[i64]) -> Result<(), String>
         }
     }
     Ok(())
-}
-
-async fn get<T: serde::de::DeserializeOwned>(url: &str, path: &str) -> Result<T, String> {
-    let mut client = HttpClient::new(url, PATIENCE)?;
-    let answer = client.request(Method::GET, path, &[], "").await;
-    let answer = answer.map_err(|fault| format!("{url}: {fault}"))?;
-    serde_json::from_slice(&answer.body).map_err(|error| format!("{url}{path}: {error}"))
 }
 
 impl Story {
