@@ -243,6 +243,51 @@ pub async fn sold_request_ids(database_url: &str, product_ids: &[i64]) -> Result
     Ok(ids.collect::<Result<_, _>>()?)
 }
 
+/// One row of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Movement {
+    /// The product.
+    pub product_id: i64,
+    /// The key under which it happened.
+    pub request_id: String,
+    /// Why: `INITIAL`, `ORDER_DECREMENT`, `ORDER_INCREMENT`, `MANUAL` or `ADJUST`.
+    pub reason: String,
+    /// Whether units went in.
+    pub is_in: bool,
+    /// Units, > 0.
+    pub quantity: i64,
+    /// Stock after it.
+    pub balance_after: i64,
+}
+
+impl Movement {
+    /// Signed units.
+    #[must_use]
+    pub fn units(&self) -> i64 {
+        if self.is_in { self.quantity } else { -self.quantity }
+    }
+}
+
+/// Every row of the ledger of these products.
+pub async fn movements(database_url: &str, product_ids: &[i64]) -> Result<Vec<Movement>> {
+    let query = "-- movements\nSELECT product_id, request_id, reason, direction = 'IN', quantity, balance_after \
+                 FROM stock_ledger WHERE product_id = ANY($1)";
+    let rows = query_rows(database_url, query, product_ids)
+        .await
+        .context("reading the ledger")?;
+    let movement = |row: &Row| {
+        Ok(Movement {
+            product_id: row.try_get(0)?,
+            request_id: row.try_get(1)?,
+            reason: row.try_get(2)?,
+            is_in: row.try_get(3)?,
+            quantity: row.try_get(4)?,
+            balance_after: row.try_get(5)?,
+        })
+    };
+    rows.iter().map(movement).collect()
+}
+
 async fn query_rows(database_url: &str, query: &str, product_ids: &[i64]) -> Result<Vec<Row>> {
     let (client, connection) = tokio_postgres::connect(database_url, NoTls).await?;
     let connection = tokio::spawn(connection);
