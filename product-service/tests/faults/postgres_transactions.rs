@@ -32,9 +32,10 @@ async fn one_row_locked() {
         session.batch_execute("ROLLBACK").await.unwrap();
         times.sort_unstable();
         println!("row locked: RETRY_LATER after {times:?}");
-        // 250 ms is the limit on locks, and 400 ms what an answer takes with it on an idle machine. On a busy one that is
-        // the best, and the rest is bounded by the request's deadline.
-        assert!(times[0] < Duration::from_millis(400), "{times:?}");
+        // 300 ms are promised, on a machine that is not busy with anything else. On a busy one that is the best, and the rest
+        // is bounded by the request's deadline.
+        let fastest = times[0].saturating_sub(lateness.excuse());
+        assert!(fastest < Duration::from_millis(300), "{times:?}");
         let slowest = times[times.len() - 1].saturating_sub(lateness.excuse());
         assert!(slowest < Duration::from_secs(1), "{times:?}");
     };

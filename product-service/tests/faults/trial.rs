@@ -22,7 +22,7 @@ const PAST_DEADLINE: Duration = Duration::from_millis(250);
 const SOON: Duration = Duration::from_secs(20);
 /// Sales before the fault, and how long the rate before it is measured.
 const WARM: u64 = 100;
-const CALM: Duration = Duration::from_millis(500);
+const CALM: Duration = Duration::from_secs(1);
 
 /// A fault, and what it may do.
 pub(crate) struct Plan {
