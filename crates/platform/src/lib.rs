@@ -7,5 +7,6 @@ pub mod batch;
 pub mod config;
 pub mod database;
 pub mod http;
+pub mod named;
 pub mod serve;
 pub mod telemetry;

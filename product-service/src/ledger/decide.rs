@@ -11,10 +11,11 @@ use contracts::stock::{Direction, IncreaseReason, MovementReason};
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use platform::database::Pool;
+use platform::named::named;
 
 use super::LedgerError;
 use super::schema::{products, stock_ledger, tombstones};
-use super::sql::{WriteMovements, named};
+use super::sql::WriteMovements;
 use super::words::{Stored, word};
 use crate::domain::books::{Books, Decision, LedgerRow, ProductRow, Tombstone};
 use crate::domain::request::{BuyerId, ProductId, RequestId, StockRequest};

@@ -7,10 +7,11 @@ use contracts::stock::MovementReason;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use platform::database::Pool;
+use platform::named::named;
 
 use super::LedgerError;
 use super::schema::{products, stock_ledger};
-use super::sql::{FactsAfter, OwnedUnits, SoldIds, Standings, named};
+use super::sql::{FactsAfter, OwnedUnits, SoldIds, Standings};
 use super::words::{Stored, word};
 use crate::domain::books::Fact;
 use crate::domain::request::{BuyerId, ProductId, RequestId};

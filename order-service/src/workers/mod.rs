@@ -1,0 +1,3 @@
+//! Loops without input, bounded and idempotent.
+
+pub mod recovery;
