@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
 use crate::client::Told;
+use crate::evidence::Lateness;
 use crate::points::{HeldUp, Order, Point, session, units_sold, wait_for_session};
 use crate::postgres::decisions_failed;
 use crate::shop::{Opening, Shop};
@@ -21,6 +22,7 @@ async fn one_row_locked() {
     let lock = async |_| {
         let lock = format!("BEGIN; SELECT 1 FROM products WHERE id = {locked} FOR UPDATE");
         session.batch_execute(&lock).await.unwrap();
+        let lateness = Lateness::start();
         let mut times = Vec::new();
         for turn in 0..8 {
             let asked = Instant::now();
@@ -30,10 +32,12 @@ async fn one_row_locked() {
         session.batch_execute("ROLLBACK").await.unwrap();
         times.sort_unstable();
         println!("row locked: RETRY_LATER after {times:?}");
-        // 250 ms is the limit on locks, and 400 ms what an answer takes with it on an idle machine. On a busy one that is
-        // the best, and the rest is bounded by the request's deadline.
-        assert!(times[0] < Duration::from_millis(400), "{times:?}");
-        assert!(times[times.len() - 1] < Duration::from_secs(1), "{times:?}");
+        // 300 ms are promised, on a machine that is not busy with anything else. On a busy one that is the best, and the rest
+        // is bounded by the request's deadline.
+        let fastest = times[0].saturating_sub(lateness.excuse());
+        assert!(fastest < Duration::from_millis(300), "{times:?}");
+        let slowest = times[times.len() - 1].saturating_sub(lateness.excuse());
+        assert!(slowest < Duration::from_secs(1), "{times:?}");
     };
     trial(&shop, plan, lock, async || {}).await;
     assert!(Order::of(locked).ask(&shop, 0).await.is_done());

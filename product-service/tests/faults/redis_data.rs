@@ -12,7 +12,7 @@ async fn everything_flushed() {
     trial(
         &shop,
         plan,
-        async |_| shop.redis::<()>(&["Gate: FLUSHALL"]).await,
+        async |_| shop.redis::<()>(&["FLUSHALL"]).await,
         nothing,
     )
     .await;

@@ -39,6 +39,8 @@ pub(crate) struct Row<'a> {
     pub(crate) rates: [f64; 2],
     /// Of those whose time is judged.
     pub(crate) slowest: Duration,
+    /// What of it may be the machine's own.
+    pub(crate) excuse: Duration,
     /// From the beginning of the fault until the breakers had opened, if they did.
     pub(crate) opened: Option<Duration>,
     /// From healing until all breakers were closed, if they had opened.
@@ -52,6 +54,7 @@ impl Row<'_> {
     pub(crate) fn write(&self) {
         let words = Answers(self.lines).by_word();
         println!("{}: {}, answers {words:?}", self.name, self.evidence);
+        println!("{}: {:?} at most are the machine's own", self.name, self.excuse);
         let opened = self
             .opened
             .map_or("–".to_owned(), |time| format!("{} ms", time.as_millis()));
