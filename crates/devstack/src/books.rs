@@ -3,6 +3,7 @@
 //! Read-only. It looks at the tables and keys themselves, not through the services it judges.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -75,9 +76,31 @@ pub struct ProductBooks {
     /// Whether versions run 1, 2, 3, … and every balance is the one before plus the movement.
     pub follows: bool,
     /// What each buyer owns, of a product with a purchase limit; buyers who own nothing are left out.
-    pub owned: BTreeMap<String, i64>,
+    pub owned: Owned,
     /// The gate, if the product is loaded there and Redis was asked.
     pub gate: Option<GateBooks>,
+}
+
+/// What buyers own: units by buyer. There may be many: it shows itself by their number.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Owned(pub BTreeMap<String, i64>);
+
+impl Owned {
+    /// The first few who own otherwise in `other`, in words.
+    fn difference(&self, other: &Self) -> String {
+        let buyers = self.0.keys().chain(other.0.keys());
+        let units = |owned: &Self, buyer: &String| owned.0.get(buyer).copied().unwrap_or(0);
+        let differ = buyers.filter(|buyer| units(self, buyer) != units(other, buyer));
+        let words =
+            differ.map(|buyer| format!("{buyer} {}, not {}", units(other, buyer), units(self, buyer)));
+        words.take(5).collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl fmt::Debug for Owned {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} buyers", self.0.len())
+    }
 }
 
 /// What the gate in Redis says about one product.
@@ -96,7 +119,7 @@ pub struct GateBooks {
     /// Their signed units.
     pub units_pending: i64,
     /// What each buyer owns or has on hold, of a product with a purchase limit.
-    pub owned: BTreeMap<String, i64>,
+    pub owned: Owned,
 }
 
 impl ProductBooks {
@@ -163,7 +186,10 @@ impl ProductBooks {
             );
             check(
                 *owned == self.owned,
-                format!("buyers own {owned:?} by the gate, {:?} by the ledger", self.owned),
+                format!(
+                    "by the gate buyers own otherwise than by the ledger: {}",
+                    self.owned.difference(owned)
+                ),
             );
         }
         faults
@@ -202,7 +228,7 @@ pub async fn audit(
             (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
         let product = books.iter_mut().find(|product| product.product_id == product_id);
         if let Some(product) = product.filter(|_| units != 0) {
-            product.owned.insert(buyer, units);
+            product.owned.0.insert(buyer, units);
         }
     }
     for product in &mut books {
@@ -310,7 +336,7 @@ fn parse_row(row: &Row) -> Result<ProductBooks, tokio_postgres::Error> {
         units_out: row.try_get(8)?,
         units_sold: row.try_get(9)?,
         follows: row.try_get(10)?,
-        owned: BTreeMap::new(),
+        owned: Owned::default(),
         gate: None,
     })
 }
@@ -337,7 +363,13 @@ async fn read_gates(redis_url: &str, product_ids: &[i64]) -> Result<HashMap<i64,
             if let (Some(counter), Some(_)) = (counter, fields.get("v")) {
                 let gate = parse_gate(counter, &fields).with_context(|| format!("product {product_id}"))?;
                 owned.retain(|buyer, units| !buyer.is_empty() && *units != 0); // the empty one keeps the key in being
-                gates.insert(*product_id, GateBooks { owned, ..gate });
+                gates.insert(
+                    *product_id,
+                    GateBooks {
+                        owned: Owned(owned),
+                        ..gate
+                    },
+                );
             }
         }
     }
@@ -357,7 +389,7 @@ fn parse_gate(counter: i64, fields: &HashMap<String, String>) -> Result<GateBook
         units_held: 0,
         pending: 0,
         units_pending: 0,
-        owned: BTreeMap::new(),
+        owned: Owned::default(),
     };
     for (field, value) in fields {
         let number = |text: &str| {
@@ -396,7 +428,7 @@ mod tests {
             units_out: 40,
             units_sold: 40,
             follows: true,
-            owned: BTreeMap::from([("ann".to_owned(), 40)]),
+            owned: Owned(BTreeMap::from([("ann".to_owned(), 40)])),
             gate: Some(GateBooks {
                 counter: 60,
                 version: 3,
@@ -404,7 +436,7 @@ mod tests {
                 units_held: 0,
                 pending: 0,
                 units_pending: 0,
-                owned: BTreeMap::from([("ann".to_owned(), 40)]),
+                owned: Owned(BTreeMap::from([("ann".to_owned(), 40)])),
             }),
         }
     }
@@ -424,7 +456,7 @@ mod tests {
             |books| books.last_balance = 59,
             |books| books.gate.as_mut().unwrap().counter = 59,
             |books| books.gate.as_mut().unwrap().holds = 1,
-            |books| books.gate.as_mut().unwrap().owned = BTreeMap::new(),
+            |books| books.gate.as_mut().unwrap().owned = Owned::default(),
         ];
         for change in wrong {
             let mut books = balanced();
@@ -451,7 +483,7 @@ mod tests {
             units_held: 2,
             pending: 2,
             units_pending: 1,
-            owned: BTreeMap::new(),
+            owned: Owned::default(),
         };
         assert_eq!(gate, expected);
     }

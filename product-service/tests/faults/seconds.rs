@@ -115,11 +115,15 @@ async fn all_closed(shop: &Shop) {
     .unwrap_or_else(|error| panic!("{error:#}\n{}", shop.logs()));
 }
 
-/// Waits until so many products are loaded: each has three keys then, and two while it is being loaded.
+/// Waits until so many products are loaded: each has a counter then.
 async fn all_loaded(shop: &Shop, products: usize) {
     wait_for("loaded products", SOON, || async {
-        let keys: usize = shop.redis(&["DBSIZE"]).await;
-        (keys == 3 * products).then_some(()).ok_or(format!("{keys} keys"))
+        // Only counters end with the brace.
+        let count = "return #redis.call('KEYS', 'stock:{*}')";
+        let loaded: usize = shop.redis(&["EVAL", count, "0"]).await;
+        (loaded == products)
+            .then_some(())
+            .ok_or(format!("{loaded} are loaded"))
     })
     .await
     .unwrap_or_else(|error| panic!("{error:#}\n{}", shop.logs()));

@@ -140,9 +140,12 @@ impl Shop {
     /// A hot product.
     pub(crate) async fn product(&self, stock: i64) -> i64 {
         let url = self.services[0].url();
-        catalogue::create_product(&url, "edition", 1_000, stock, true)
+        let product = catalogue::create_product(&url, "edition", 1_000, stock, true)
             .await
-            .unwrap()
+            .unwrap();
+        // Every order is another buyer's: who is told that he has his share is told wrongly.
+        catalogue::limit_purchases(&url, product, 1).await.unwrap();
+        product
     }
 
     /// One command to Redis itself, not by way of a proxy.
