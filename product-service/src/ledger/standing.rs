@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use contracts::stock::MovementReason;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use diesel_async::pooled_connection::deadpool::Object;
 use platform::database::Pool;
 use platform::named::named;
 
@@ -17,17 +18,34 @@ use crate::domain::books::Fact;
 use crate::domain::request::{BuyerId, ProductId, RequestId};
 use crate::domain::rules::SaleRules;
 
+/// Longest wait for rows. Beyond the server's own limit on statements, which does not run while its process stands still.
+const READ_LIMIT: Duration = Duration::from_secs(2);
+
+/// Rows of one query. A connection that did not answer is thrown away: it would keep the next reader waiting as well. (No
+/// function: the compiler does not see that its future may change threads.)
+macro_rules! read {
+    ($pool:expr, $query:expr) => {{
+        let mut connection = $pool.get().await?;
+        match tokio::time::timeout(READ_LIMIT, $query.load(&mut connection)).await {
+            Ok(rows) => rows?,
+            Err(_) => {
+                drop(Object::take(connection));
+                return Err(LedgerError::Timeout);
+            }
+        }
+    }};
+}
+
 /// All hot products, in the order of their ids.
 ///
 /// # Errors
 /// [`LedgerError`].
 pub async fn hot_products(pool: &Pool) -> Result<Vec<ProductId>, LedgerError> {
-    let mut connection = pool.get().await?;
     let ids = products::table
         .filter(products::stock_strategy.eq(word::REDIS_FIRST))
         .order(products::id)
         .select(products::id);
-    Ok(named("hot products", ids).load(&mut connection).await?)
+    Ok(read!(pool, named("hot products", ids)))
 }
 
 /// How far the loading of one product has come.
@@ -66,14 +84,13 @@ pub async fn sold_ids(
     limit: i64,
 ) -> Result<Vec<SoldId>, LedgerError> {
     let age_s = i64::try_from(window.as_secs()).unwrap_or(i64::MAX);
-    let mut connection = pool.get().await?;
     let ids = SoldIds {
         products: readings.iter().map(|reading| reading.product).collect(),
         below: readings.iter().map(|reading| reading.from).collect(),
         age_s,
         limit,
     };
-    Ok(named("load: sold ids", ids).load(&mut connection).await?)
+    Ok(read!(pool, named("load: sold ids", ids)))
 }
 
 /// What a buyer owns of a product.
@@ -92,16 +109,13 @@ pub struct Owned {
 /// # Errors
 /// [`LedgerError`].
 pub async fn owned(pool: &Pool, readings: &[Reading<String>], limit: i64) -> Result<Vec<Owned>, LedgerError> {
-    let mut connection = pool.get().await?;
     let owned = OwnedUnits {
         products: readings.iter().map(|reading| reading.product).collect(),
         versions: readings.iter().map(|reading| reading.version).collect(),
         behind: readings.iter().map(|reading| reading.from.as_str()).collect(),
         limit,
     };
-    Ok(named("load: what buyers own", owned)
-        .load(&mut connection)
-        .await?)
+    Ok(read!(pool, named("load: what buyers own", owned)))
 }
 
 /// A product in the database, with its balance at the version its gate is at.
@@ -160,9 +174,8 @@ pub async fn standings(
     products: &[ProductId],
     versions: &[i64],
 ) -> Result<Vec<Standing>, LedgerError> {
-    let mut connection = pool.get().await?;
     let rows = named("standings", Standings { products, versions });
-    let rows: Vec<StandingColumns> = rows.load(&mut connection).await?;
+    let rows: Vec<StandingColumns> = read!(pool, rows);
     Ok(rows.into_iter().map(standing).collect())
 }
 
@@ -180,7 +193,6 @@ pub async fn facts_after(
     limit: i64,
 ) -> Result<Vec<(ProductId, Fact)>, LedgerError> {
     let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-    let mut connection = pool.get().await?;
     let rows = named(
         "reconcile: facts",
         FactsAfter {
@@ -190,7 +202,7 @@ pub async fn facts_after(
             limit,
         },
     );
-    let rows: Vec<FactColumns> = rows.load(&mut connection).await?;
+    let rows: Vec<FactColumns> = read!(pool, rows);
     rows.into_iter().map(fact).collect()
 }
 
@@ -199,7 +211,6 @@ pub async fn facts_after(
 /// # Errors
 /// [`LedgerError`].
 pub async fn facts_of(pool: &Pool, request_ids: &[&str]) -> Result<Vec<(ProductId, Fact)>, LedgerError> {
-    let mut connection = pool.get().await?;
     let rows = stock_ledger::table
         .filter(stock_ledger::request_id.eq_any(request_ids))
         .filter(stock_ledger::reason.eq(MovementReason::OrderDecrement.word()))
@@ -210,8 +221,7 @@ pub async fn facts_of(pool: &Pool, request_ids: &[&str]) -> Result<Vec<(ProductI
             stock_ledger::request_id,
             stock_ledger::buyer_id,
         ));
-    let rows: Vec<(i64, i64, i64, String, Option<String>)> =
-        named("reconcile: holds", rows).load(&mut connection).await?;
+    let rows: Vec<(i64, i64, i64, String, Option<String>)> = read!(pool, named("reconcile: holds", rows));
     rows.into_iter()
         .map(|(product, version, quantity, id, buyer)| fact((product, version, -quantity, Some(id), buyer)))
         .collect()

@@ -4,15 +4,18 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use devstack::Signal;
 use devstack::proxy::Fault;
+use devstack::{Signal, wait_for};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
 
 use crate::client::Told;
 use crate::evidence::{Evidence, Lateness};
 use crate::points::{Order, connect, find_session, session};
-use crate::shop::{Opening, Shop, session_name};
+use crate::shop::{Opening, Shop, gate_key, session_name};
 use crate::trial::{Plan, trial};
+
+/// Each connection that does not answer is left behind after 2 s.
+const LEFT_BEHIND: Duration = Duration::from_secs(20);
 
 pub(crate) fn decisions_failed(seen: &Evidence) -> bool {
     seen.sum("decide_failures") > 0
@@ -140,6 +143,57 @@ async fn no_connection_left_for_one_instance() {
     };
     trial(&shop, plan, take_all, async || taken.lock().unwrap().clear()).await;
     assert!(Order::of(aside).ask(&shop, 0).await.is_done());
+}
+
+/// The processes behind idle connections stand still, one by one on their own: what reads with them next gets no answer, not
+/// even that it takes too long. Whoever reconciles leaves them behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_of_the_database_that_stand_still() {
+    let shop = Shop::on_own_postgres().await;
+    let product = shop.product(100).await;
+    assert!(Order::of(product).ask(&shop, 0).await.is_done());
+    let mut session = session(&shop.stack).await;
+    let mut stopped: Vec<i32> = Vec::new();
+    // All that become idle while everything comes round once. None of them holds a lock.
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(1500) {
+        let another = format!("state = 'idle' AND NOT pid = ANY(ARRAY{stopped:?}::int[])");
+        match find_session(&mut session, &another).await {
+            Some(pid) => {
+                signal("STOP", pid);
+                stopped.push(pid);
+            }
+            None => tokio::time::sleep(Duration::from_millis(2)).await,
+        }
+    }
+    shop.redis::<()>(&["SET", &gate_key(product, ""), "7"]).await;
+    wait_for("reconciling in spite of them", LEFT_BEHIND, || async {
+        let counter: Option<String> = shop.redis(&["GET", &gate_key(product, "")]).await;
+        match counter {
+            Some(counter) if counter != "7" => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
+    .unwrap();
+    // And whoever decides.
+    wait_for("a sale", LEFT_BEHIND, || async {
+        let told = Order::of(product).ask(&shop, 0).await;
+        told.is_done().then_some(()).ok_or(format!("{told:?}"))
+    })
+    .await
+    .unwrap();
+    let balanced = shop.stack.wait_until_balanced(&[product], LEFT_BEHIND).await;
+    balanced.unwrap();
+    stopped.iter().for_each(|pid| signal("CONT", *pid));
+}
+
+/// Postgres' processes are no children of ours.
+fn signal(signal: &str, pid: i32) {
+    let kill = std::process::Command::new("kill")
+        .args([format!("-{signal}"), pid.to_string()])
+        .status();
+    assert!(kill.unwrap().success());
 }
 
 /// Of the product aside: the first instance says within a second that it cannot, the second one sells.
