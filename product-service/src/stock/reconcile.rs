@@ -17,7 +17,7 @@ use crate::domain::request::{ProductId, RequestId};
 use crate::domain::words::Find;
 use crate::gate::link::Link;
 use crate::gate::load::Leased;
-use crate::gate::peek::{NAMED_MAX, Peek};
+use crate::gate::peek::Peek;
 use crate::gate::settle::Settlement;
 use crate::gate::{Gate, GateError, rules};
 use crate::ledger::standing::{self, Standing};
@@ -50,8 +50,9 @@ pub struct Reconciler {
 pub const SETTLED_WITHIN: Duration = Duration::from_secs(1);
 /// Products per round trip.
 const PRODUCTS_MAX: usize = 500;
-/// Missed movements per round trip; more are found the next time.
-const FACTS_MAX: i64 = 5000;
+/// Missed movements per round trip; more are found the next time. The script spreads two fields of each, and up to
+/// [`NAMED_MAX`](crate::gate::peek::NAMED_MAX) holds likewise, over Lua's stack, which ends near 8000.
+const FACTS_MAX: i64 = 2000;
 
 impl Reconciler {
     /// Reconciles these products, some hundred per round trip. Movements younger than `settled_within` do not count as
@@ -124,10 +125,10 @@ impl Reconciler {
         settled_within: Duration,
         found: &mut Found,
     ) -> Result<(), LoadError> {
-        // A gate that names only some of its facts has so many that the next look is soon enough.
+        // A gate that names only some of its facts is told others again, which is harmless: the first one it has missed
+        // is among them, and it alone keeps the rest waiting.
         let (ids, versions): (Vec<_>, Vec<_>) = peeks
             .iter()
-            .filter(|(_, peek)| peek.fact_versions.len() < NAMED_MAX)
             .map(|(product, peek)| (*product, peek.version))
             .unzip();
         for (product, fact) in

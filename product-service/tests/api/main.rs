@@ -6,6 +6,7 @@ mod fixture;
 
 mod adjust;
 mod admin;
+mod catch_up;
 mod database;
 mod idempotency;
 mod increase;
