@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use contracts::messaging::ORDER_RESULT;
 use contracts::order::Flow;
+use platform::amqp::{Consumer, Link, Source};
 use platform::database::{self, Pool, migrate_when_reachable, pool};
 use platform::http::health::Health;
 use platform::{serve, telemetry};
@@ -16,7 +18,10 @@ use crate::config::Config;
 use crate::db;
 use crate::db::place::{Place, Placed, place};
 use crate::db::queue::{Limits, Queue};
+use crate::messaging::results;
 use crate::orders::watch::Watch;
+use crate::outbox::listen;
+use crate::outbox::relay::Relay;
 use crate::product_client::ProductClient;
 use crate::saga::run::Runner;
 use crate::{http, metrics, workers};
@@ -25,6 +30,8 @@ use crate::{http, metrics, workers};
 pub struct App {
     /// Database connections for everything but the queues.
     pub pool: Pool,
+    /// The connections to the broker: the relay's, and the one on which results come in.
+    pub links: [Link; 2],
     /// Where new orders go.
     pub placing: Queue<Place, Placed>,
     /// Runs steps of sagas.
@@ -50,6 +57,7 @@ pub struct App {
 /// The tasks behind it.
 pub struct Tasks {
     begun: TaskTracker,
+    consuming: JoinHandle<()>,
     flushers: Vec<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
 }
@@ -75,8 +83,25 @@ impl App {
         let (runner, concluder) = Runner::start(client, writing.clone(), limits, config.saga.clone());
         let watch = Watch::new(config.orders.viewers_max);
         let tasks = TaskTracker::new();
-        let recovery = Arc::new(Notify::new());
+        let (recovery, outbox) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let relay = Relay::new(
+            writing.clone(),
+            &config.rabbitmq,
+            &config.outbox,
+            outbox.clone(),
+            recovery.clone(),
+        );
+        let results = results(config, stop.clone());
+        let links = [relay.link(), results.link.clone()];
+        let handler = results::Handler {
+            runner: runner.clone(),
+            stop: stop.clone(),
+        };
+        let consuming = tokio::spawn(results.run(move |delivery| handler.clone().handle(delivery)));
         let workers = vec![
+            tokio::spawn(relay.run()),
+            tokio::spawn(listen::run(writing.clone(), outbox)),
+            tokio::spawn(workers::purge::run(shared.clone(), config.outbox.keep_s)),
             tokio::spawn(workers::recovery::run(
                 writing,
                 runner.clone(),
@@ -88,6 +113,7 @@ impl App {
         ];
         let app = Self {
             pool: shared,
+            links,
             placing,
             runner,
             watch,
@@ -104,10 +130,23 @@ impl App {
             Arc::new(app),
             Tasks {
                 begun: tasks,
+                consuming,
                 flushers,
                 workers,
             },
         ))
+    }
+}
+
+/// Who takes in what became of orders.
+fn results(config: &Config, stop: CancellationToken) -> Consumer {
+    Consumer {
+        url: config.rabbitmq.url.clone(),
+        name: "stock results",
+        source: Source::Route(ORDER_RESULT),
+        prefetch: config.rabbitmq.prefetch,
+        link: Link::default(),
+        stop,
     }
 }
 
@@ -121,6 +160,7 @@ impl Tasks {
         let ended = async {
             self.begun.close();
             self.begun.wait().await;
+            self.consuming.await.ok();
             for flusher in self.flushers {
                 flusher.await.ok();
             }
@@ -141,7 +181,6 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
     let stop = serve::stop_on_signal()?;
     let recorded = telemetry::install_metrics()?;
     metrics::touch();
-    let health = database::health_checks(Health::builder(), &config.database, db::migrations)?.build();
     let migrating = tokio::spawn({
         let (url, stop) = (config.database.url.clone(), stop.clone());
         async move {
@@ -155,6 +194,11 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
         }
     });
     let (app, tasks) = App::start(config, stop.clone())?;
+    let links = app.links.clone();
+    let checks = Health::builder().optional("rabbitmq", move || {
+        std::future::ready(links.iter().try_for_each(Link::check))
+    });
+    let health = database::health_checks(checks, &config.database, db::migrations)?.build();
     let served = serve::run(
         &config.server,
         listeners,

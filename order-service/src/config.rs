@@ -2,6 +2,7 @@
 //! flags go before it.
 
 use contracts::order::Flow;
+use platform::amqp::validate_url;
 use platform::config::{ConfigError, DatabaseConfig, LogConfig, Secret, ServerConfig, in_range, load};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -25,6 +26,40 @@ pub struct Config {
     pub orders: OrdersConfig,
     /// The saga.
     pub saga: SagaConfig,
+    /// Messages.
+    pub rabbitmq: RabbitMqConfig,
+    /// Messages stored.
+    pub outbox: OutboxConfig,
+}
+
+/// Section `[rabbitmq]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RabbitMqConfig {
+    /// `amqp://user:password@host:port/virtual-host`.
+    pub url: Secret,
+    /// Results under way at once, 1..=10000.
+    pub prefetch: u16,
+    /// Longest wait for the broker to confirm a batch, ms, 100..=4000.
+    pub confirm_timeout_ms: u64,
+}
+
+/// Section `[outbox]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutboxConfig {
+    /// Messages per batch at most, 1..=5000.
+    pub batch_max: i64,
+    /// How often the relay looks when nobody wakes it, ms, 10..=60000.
+    pub poll_ms: u64,
+    /// Failures after which a message is DEAD, 1..=1000.
+    pub attempts_max: i32,
+    /// First pause after a failure, ms, 1..=60000.
+    pub retry_ms: u64,
+    /// Longest pause, ms, 1..=3600000.
+    pub retry_max_ms: u64,
+    /// How long sent messages are kept, s, 0..=31536000.
+    pub keep_s: i64,
 }
 
 /// Section `[product]`.
@@ -109,6 +144,8 @@ impl Config {
         config.product.validate()?;
         config.orders.validate()?;
         config.saga.validate()?;
+        config.rabbitmq.validate()?;
+        config.outbox.validate()?;
         Ok(config)
     }
 
@@ -123,8 +160,8 @@ impl Config {
     }
 }
 
-/// Who writes: placing, concluding, recovery; and one to spare.
-const WRITERS: usize = 4;
+/// Who writes: placing, concluding, recovery, the relay; who listens for it; and one to spare.
+const WRITERS: usize = 6;
 
 fn is_url(key: &str, url: &Secret, schemes: &[&str]) -> Result<(), ConfigError> {
     let parsed = url::Url::parse(url.expose()).ok();
@@ -136,6 +173,26 @@ fn is_url(key: &str, url: &Secret, schemes: &[&str]) -> Result<(), ConfigError> 
         value: format!("`{url}`"),
         allowed: format!("a URL beginning with {}://", schemes.join(":// or ")),
     })
+}
+
+impl RabbitMqConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        validate_url("rabbitmq.url", &self.url)?;
+        in_range("rabbitmq.prefetch", self.prefetch, 1..=10_000)?;
+        // The relay's transaction waits for it, and Postgres ends one that is idle for 5 s.
+        in_range("rabbitmq.confirm_timeout_ms", self.confirm_timeout_ms, 100..=4000)
+    }
+}
+
+impl OutboxConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        in_range("outbox.batch_max", self.batch_max, 1..=5000)?;
+        in_range("outbox.poll_ms", self.poll_ms, 10..=60_000)?;
+        in_range("outbox.attempts_max", self.attempts_max, 1..=1000)?;
+        in_range("outbox.retry_ms", self.retry_ms, 1..=60_000)?;
+        in_range("outbox.retry_max_ms", self.retry_max_ms, 1..=3_600_000)?;
+        in_range("outbox.keep_s", self.keep_s, 0..=31_536_000)
+    }
 }
 
 impl ProductConfig {

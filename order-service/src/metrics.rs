@@ -8,6 +8,7 @@ use metrics::{counter, histogram};
 use crate::db::DbError;
 use crate::db::conclude::{Concluded, Conclusion};
 use crate::db::queue::Unavailable;
+use crate::db::relay::{RelayError, Relayed};
 use crate::db::saga::Due;
 use crate::domain::attempt::Attempt;
 use crate::product_client::Answer;
@@ -20,6 +21,11 @@ const LATE: &str = "hotstock_late_successes_total";
 const FLUSH: &str = "hotstock_orders_flush_size";
 const FLUSH_SECONDS: &str = "hotstock_orders_flush_seconds";
 const FLUSH_FAILURES: &str = "hotstock_orders_flush_failures_total";
+
+const RELAY: &str = "hotstock_outbox_relay_size";
+const RELAYED: &str = "hotstock_outbox_relayed_total";
+const RESULTS_DEAD: &str = "hotstock_stock_results_dead_total";
+const RESULTS_HELD: &str = "hotstock_stock_results_held_total";
 
 const QUEUES: [&str; 2] = ["place", "conclude"];
 const ANSWERS: [&str; 4] = ["done", "refused", "unknown", "unreached"];
@@ -40,7 +46,12 @@ pub fn touch() {
     QUEUES
         .iter()
         .for_each(|queue| counter!(FLUSH_FAILURES, "queue" => *queue).absolute(0));
-    counter!(LATE).absolute(0);
+    for outcome in ["sent", "failed", "dead"] {
+        counter!(RELAYED, "outcome" => outcome).absolute(0);
+    }
+    for series in [LATE, RESULTS_DEAD, RESULTS_HELD] {
+        counter!(series).absolute(0);
+    }
 }
 
 const fn word(step: Step) -> &'static str {
@@ -141,6 +152,50 @@ pub fn requeued_by_operator(outbox_id: i64) {
         outbox_id,
         "an operator has sent a message again"
     );
+}
+
+/// The relay has published a batch.
+pub fn relayed(relayed: &Relayed) {
+    if relayed.taken > 0 {
+        histogram!(RELAY).record(size(relayed.taken));
+        counter!(RELAYED, "outcome" => "sent").increment(relayed.sent as u64);
+        counter!(RELAYED, "outcome" => "failed")
+            .increment((relayed.taken - relayed.sent - relayed.dead) as u64);
+        counter!(RELAYED, "outcome" => "dead").increment(relayed.dead as u64);
+    }
+    if relayed.dead > 0 {
+        tracing::error!(
+            messages = relayed.dead,
+            "messages were given up; their orders have failed"
+        );
+    }
+}
+
+/// The relay could not publish a batch; it tries again.
+pub fn relay_failed(error: &RelayError) {
+    tracing::warn!(%error, "the relay could not publish; it tries again");
+}
+
+/// Nobody hears of stored messages for a moment; the relay polls.
+pub fn listen_failed(error: &DbError) {
+    tracing::warn!(%error, "nobody hears of stored messages; the relay polls meanwhile");
+}
+
+/// Sent messages could not be purged.
+pub fn purge_failed(error: &DbError) {
+    tracing::warn!(%error, "sent messages could not be purged; it is tried again");
+}
+
+/// A result that nobody can act on goes to the dead letters.
+pub fn result_dead(why: &str) {
+    counter!(RESULTS_DEAD).increment(1);
+    tracing::warn!(why, "a result is set aside");
+}
+
+/// A result is held, because it cannot be written at the moment.
+pub fn result_held(why: Unavailable) {
+    counter!(RESULTS_HELD).increment(1);
+    tracing::debug!(why = why.word(), "a result is held");
 }
 
 #[expect(clippy::cast_precision_loss, reason = "batch sizes are small")]

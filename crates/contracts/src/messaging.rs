@@ -46,6 +46,9 @@ pub const ORDER_RESULT: Route = Route {
 /// Fanout exchange: product-service tells every instance of order-service what is sold out and what is not any more.
 pub const AVAILABILITY_EXCHANGE: &str = "stock.availability.exchange";
 
+/// How often the broker delivers a message again before it goes to the dead letters.
+pub const DELIVERY_LIMIT: i32 = 20;
+
 /// The version of every message here. A consumer sets a message of another version aside.
 pub const VERSION: u32 = 1;
 

@@ -9,6 +9,7 @@ pub mod orders;
 pub mod outbox;
 pub mod place;
 pub mod queue;
+pub mod relay;
 pub mod saga;
 mod schema;
 mod sql;

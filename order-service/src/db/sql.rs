@@ -178,3 +178,29 @@ statement! {
     SELECT id, attempt, 'CANCEL', now() + interval '1 millisecond' * " [lease_ms: BigInt]
     " FROM confirmed ON CONFLICT DO NOTHING RETURNING order_id"
 }
+
+statement! {
+    /// Messages that could not be published: again after a pause that doubles, or DEAD. Returns the attempts that are.
+    MarkFailed {
+        id: Vec<i64>,
+        error: Vec<&'a str>,
+        attempts_max: i32,
+        retry_ms: i64,
+        retry_max_ms: i64,
+    } -> (BigInt, Integer) =
+    "WITH failed AS (UPDATE outbox SET attempts = attempts + 1, last_error = left(unsent.error, 500), \
+      status = CASE WHEN attempts + 1 >= " [attempts_max: Integer] " THEN 'DEAD' ELSE 'FAILED' END, \
+      next_attempt_at = clock_timestamp() + interval '1 millisecond' * \
+      least(" [retry_ms: BigInt] " * (1::bigint << least(attempts, 20)), " [retry_max_ms: BigInt] ") \
+      FROM unnest(" [id: Array<BigInt>] ", " [error: Array<Text>] ") AS unsent (id, error) \
+      WHERE outbox.id = unsent.id RETURNING order_id, attempt, status) \
+    SELECT order_id, attempt FROM failed WHERE status = 'DEAD'"
+}
+
+statement! {
+    /// Removes messages that were sent long ago.
+    PurgeSent { keep_s: i64, max: i64, } -> () =
+    "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE status = 'SENT' \
+    AND sent_at < now() - interval '1 second' * " [keep_s: BigInt] " ORDER BY sent_at LIMIT " [max: BigInt]
+    " FOR UPDATE SKIP LOCKED)"
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use devstack::proxy::Proxy;
-use devstack::{Service, ServiceOptions, TestStack, wait_for};
+use devstack::{RabbitMq, Service, ServiceOptions, TestStack, shared_rabbitmq, wait_for};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio_postgres::NoTls;
@@ -25,13 +25,35 @@ const ORDER_SERVICE: &str = env!("CARGO_BIN_EXE_order-service");
 /// Both services and the way between them.
 pub(crate) struct World {
     pub(crate) stack: TestStack,
-    /// Url of the order database.
-    pub(crate) orders_url: String,
+    pub(crate) broker: Option<RabbitMq>,
+    setup: Setup,
     pub(crate) product: Service,
     pub(crate) order: Service,
     /// Between order-service and product-service.
     pub(crate) way: Proxy,
     client: Client,
+}
+
+/// What an instance of order-service is started with.
+struct Setup {
+    orders_url: String,
+    product_url: String,
+    amqp_url: Option<String>,
+    settings: Vec<(String, String)>,
+}
+
+impl Setup {
+    fn order_service(&self) -> ServiceOptions {
+        let mut options = patient(ServiceOptions::new("order-service", ORDER_SERVICE))
+            .database_url(&self.orders_url)
+            .env("HOTSTOCK__PRODUCT__URL", &self.product_url);
+        if let Some(url) = &self.amqp_url {
+            options = options.amqp_url(url);
+        }
+        self.settings
+            .iter()
+            .fold(options, |options, (key, value)| options.env(key, value))
+    }
 }
 
 /// An answer.
@@ -71,21 +93,62 @@ impl Reply {
 }
 
 impl World {
+    /// Without a broker.
     pub(crate) async fn start() -> Result<Self> {
         Self::with(&[]).await
     }
 
-    /// With further settings of order-service.
+    /// Without a broker, with further settings of order-service.
     pub(crate) async fn with(settings: &[(&str, &str)]) -> Result<Self> {
-        let stack = TestStack::shared().await?;
+        Self::on(TestStack::shared().await?, None, settings).await
+    }
+
+    /// With a virtual host on the RabbitMQ that all tests share, which must not be harmed.
+    pub(crate) async fn with_broker(settings: &[(&str, &str)]) -> Result<Self> {
+        let (stack, broker) = tokio::try_join!(TestStack::shared(), shared_rabbitmq())?;
+        Self::on(stack, Some(broker.clone()), settings).await
+    }
+
+    /// On these servers.
+    pub(crate) async fn on(
+        stack: TestStack,
+        broker: Option<RabbitMq>,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         let orders_url = stack.postgres.create_unique_database("orders").await?;
+        Self::on_databases(stack, orders_url, broker, settings).await
+    }
+
+    /// On these servers, orders on a database of their own choice.
+    pub(crate) async fn on_databases(
+        stack: TestStack,
+        orders_url: String,
+        broker: Option<RabbitMq>,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
+        let amqp_url = broker.as_ref().map(RabbitMq::create_virtual_host).transpose()?;
+        let settings = settings
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
         let program = product_service().await?;
-        let product = Service::start(patient(stack.service("product-service", program))).await?;
+        let mut options = patient(stack.service("product-service", program));
+        if let Some(url) = &amqp_url {
+            options = options.amqp_url(url);
+        }
+        let product = Service::start(options).await?;
         let way = Proxy::start(SocketAddr::from(([127, 0, 0, 1], product.port())))?;
-        let order = Service::start(order_service(&orders_url, &way.url(&product.url())?, settings)).await?;
+        let setup = Setup {
+            orders_url,
+            product_url: way.url(&product.url())?,
+            amqp_url,
+            settings,
+        };
+        let order = Service::start(setup.order_service()).await?;
         Ok(Self {
             stack,
-            orders_url,
+            broker,
+            setup,
             product,
             order,
             way,
@@ -93,14 +156,30 @@ impl World {
         })
     }
 
-    /// Another instance of order-service on the same database.
-    pub(crate) async fn another(&self, settings: &[(&str, &str)]) -> Result<Service> {
-        Service::start(order_service(
-            &self.orders_url,
-            &self.way.url(&self.product.url())?,
-            settings,
-        ))
-        .await
+    /// Another instance of order-service on the same stores.
+    pub(crate) async fn another(&self) -> Result<Service> {
+        Service::start(self.setup.order_service()).await
+    }
+
+    /// A channel to the broker, for a test that meddles.
+    pub(crate) async fn channel(&self) -> Result<(lapin::Connection, lapin::Channel)> {
+        let url = self.setup.amqp_url.as_deref().context("a broker")?;
+        let connection = lapin::Connection::connect(url, lapin::ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        Ok((connection, channel))
+    }
+
+    /// How many messages lie in a queue.
+    pub(crate) async fn lying_in(&self, queue: &str) -> Result<u32> {
+        let (_connection, channel) = self.channel().await?;
+        let options = lapin::options::QueueDeclareOptions {
+            passive: true,
+            ..Default::default()
+        };
+        let queue = channel
+            .queue_declare(queue.into(), options, lapin::types::FieldTable::default())
+            .await?;
+        Ok(queue.message_count())
     }
 
     pub(crate) fn ask(&self, method: Method, path: &str) -> RequestBuilder {
@@ -185,7 +264,7 @@ impl World {
 
     /// A query on the order database that gives one number.
     pub(crate) async fn number(&self, query: &str) -> Result<i64> {
-        let (client, connection) = tokio_postgres::connect(&self.orders_url, NoTls).await?;
+        let (client, connection) = tokio_postgres::connect(&self.setup.orders_url, NoTls).await?;
         tokio::spawn(connection);
         Ok(client.query_one(query, &[]).await?.try_get(0)?)
     }
@@ -216,15 +295,6 @@ impl World {
         );
         Ok(())
     }
-}
-
-fn order_service(database_url: &str, product_url: &str, settings: &[(&str, &str)]) -> ServiceOptions {
-    let options = ServiceOptions::new("order-service", ORDER_SERVICE)
-        .database_url(database_url)
-        .env("HOTSTOCK__PRODUCT__URL", product_url);
-    settings
-        .iter()
-        .fold(patient(options), |options, (key, value)| options.env(key, value))
 }
 
 /// With limits on the database for a machine that is busy with a dozen tests: its slowness is not what they are about.

@@ -49,7 +49,7 @@ async fn an_order_whose_instance_was_killed_before_it_could_ask_is_finished() ->
 async fn an_order_whose_instance_was_killed_after_the_stock_was_taken_is_finished_by_another() -> TestResult {
     let world = World::with(&SHORT).await?;
     let product = world.stocked(5).await?;
-    let other = world.another(&SHORT).await?;
+    let other = world.another().await?;
     world.way.set(Fault::DropReplies);
     let placing = world.place(product, 2);
     let killing = async {
@@ -95,7 +95,7 @@ async fn an_instance_frozen_past_its_lease_cannot_overturn_what_another_has_conc
         .expect("taken");
         world.order.signal(Signal::STOP).expect("frozen");
         world.way.set(Fault::Pass);
-        let other = world.another(&SHORT).await.expect("another instance");
+        let other = world.another().await.expect("another instance");
         devstack::wait_for("the other instance to confirm", PATIENCE, async || {
             match world
                 .number("SELECT count(*) FROM orders WHERE status = 'CONFIRMED'")
