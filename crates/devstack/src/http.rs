@@ -10,6 +10,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderMap};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
 use tokio::net::TcpStream;
 use url::Url;
 
@@ -66,6 +67,14 @@ impl HttpClient {
     pub async fn connect(&mut self) -> Result<(), Fault> {
         self.connection = Some(limited(self.timeout, connect(&self.authority)).await?);
         Ok(())
+    }
+
+    /// `GET path`, its body read as JSON; the error says why there is nothing to read.
+    pub async fn get_json<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, String> {
+        let what = format!("GET http://{}{path}", self.authority);
+        let answer = self.request(Method::GET, path, &[], "").await;
+        let answer = answer.map_err(|fault| format!("{what}: {fault}"))?;
+        serde_json::from_slice(&answer.body).map_err(|error| format!("{what}: {}, {error}", answer.status))
     }
 
     /// Sends a request with a JSON body (empty: none) and waits for the whole answer.

@@ -9,6 +9,7 @@
 //! - [`proxy`]: a proxy in front of a server, to make the way to it fail
 //! - [`books`]: the audit of a product's books
 //! - [`load`]: the load tool
+//! - [`chaos`]: faults, singly and at random, in the middle of a sale
 //! - [`catalogue`], [`http`]: products made through the API; the client that asks
 //! - [`stack_file`]: `.dev/env`, where the running stack is written down
 //! - [`wait`]: waiting for something instead of sleeping
@@ -16,6 +17,7 @@
 
 pub mod books;
 pub mod catalogue;
+pub mod chaos;
 pub mod http;
 pub mod load;
 pub mod ports;

@@ -215,6 +215,24 @@ async fn an_open_loop_keeps_its_rate() {
 }
 
 #[tokio::test]
+async fn a_sale_ends_in_time_and_knows_its_course() {
+    let sale = FlashSale {
+        rate_per_second: Some(20.0),
+        lasts: Some(Duration::from_millis(480)),
+        ..FlashSale::new(Vec::new(), vec![1, 2], 1_000)
+    };
+    let verdict = run_sale(Shop::Honest, sale).await;
+    assert!(verdict.is_true(), "{verdict}");
+    assert_eq!(verdict.tally.latency_us.len(), 10, "one each 50 ms");
+    let per_second = |from_ms, to_ms| {
+        let (from, to) = (Duration::from_millis(from_ms), Duration::from_millis(to_ms));
+        verdict.tally.sales_per_second_within(from, to)
+    };
+    assert!((per_second(0, 10_000) - 1.0).abs() < 0.01, "{verdict}");
+    assert!((per_second(20_000, 30_000)).abs() < 0.01, "nothing later");
+}
+
+#[tokio::test]
 async fn a_sale_that_cannot_be_run_is_an_error() {
     let sale = FlashSale::new(vec!["http://127.0.0.1:1".into()], vec![1], 1);
     let error = format!("{:#}", sale.run().await.unwrap_err());

@@ -3,4 +3,5 @@
 pub mod books;
 pub mod refusal;
 pub mod request;
+pub mod rules;
 pub mod words;

@@ -17,9 +17,9 @@ use crate::domain::request::{ProductId, RequestId};
 use crate::domain::words::Find;
 use crate::gate::link::Link;
 use crate::gate::load::Leased;
-use crate::gate::peek::{NAMED_MAX, Peek};
+use crate::gate::peek::Peek;
 use crate::gate::settle::Settlement;
-use crate::gate::{Gate, GateError};
+use crate::gate::{Gate, GateError, rules};
 use crate::ledger::standing::{self, Standing};
 use crate::metrics;
 
@@ -50,8 +50,9 @@ pub struct Reconciler {
 pub const SETTLED_WITHIN: Duration = Duration::from_secs(1);
 /// Products per round trip.
 const PRODUCTS_MAX: usize = 500;
-/// Missed movements per round trip; more are found the next time.
-const FACTS_MAX: i64 = 5000;
+/// Missed movements per round trip; more are found the next time. The script spreads two fields of each, and up to
+/// [`NAMED_MAX`](crate::gate::peek::NAMED_MAX) holds likewise, over Lua's stack, which ends near 8000.
+const FACTS_MAX: i64 = 2000;
 
 impl Reconciler {
     /// Reconciles these products, some hundred per round trip. Movements younger than `settled_within` do not count as
@@ -73,11 +74,8 @@ impl Reconciler {
         };
         for products in products.chunks(PRODUCTS_MAX) {
             let found = self.look(link, products, settled_within).await?;
-            for (product, find) in &found.finds {
+            for (_, find) in &found.finds {
                 *reconciled.finds.entry(find.word().to_owned()).or_default() += 1;
-                if !dry_run {
-                    metrics::found(*product, *find);
-                }
             }
             if !dry_run {
                 self.put_right(link, found).await?;
@@ -127,10 +125,10 @@ impl Reconciler {
         settled_within: Duration,
         found: &mut Found,
     ) -> Result<(), LoadError> {
-        // A gate that names only some of its facts has so many that the next look is soon enough.
+        // A gate that names only some of its facts is told others again, which is harmless: the first one it has missed
+        // is among them, and it alone keeps the rest waiting.
         let (ids, versions): (Vec<_>, Vec<_>) = peeks
             .iter()
-            .filter(|(_, peek)| peek.fact_versions.len() < NAMED_MAX)
             .map(|(product, peek)| (*product, peek.version))
             .unzip();
         for (product, fact) in
@@ -171,7 +169,11 @@ impl Reconciler {
         Ok(())
     }
 
+    /// Counts what it puts right: what somebody else is loading already is no find of this instance.
     async fn put_right(&self, link: &mut Link, found: Found) -> Result<(), LoadError> {
+        for (product, find) in found.finds.iter().filter(|(_, find)| *find != Find::NotLoaded) {
+            metrics::found(*product, *find);
+        }
         for product in &found.purge {
             self.gate.purge(*product).await?;
         }
@@ -184,6 +186,9 @@ impl Reconciler {
         if !found.load.is_empty() {
             for (product, leased) in found.load.iter().zip(self.gate.lease(link, &found.load).await?) {
                 if let Leased::Ours(lease) = leased? {
+                    if !found.purge.contains(product) {
+                        metrics::found(*product, Find::NotLoaded);
+                    }
                     self.loader.submit(*product, lease);
                 }
             }
@@ -196,6 +201,7 @@ impl Reconciler {
 fn contradiction(peek: &Peek, standing: &Standing) -> Option<Find> {
     match standing.balance_at {
         None => Some(Find::Ahead),
+        Some(_) if peek.rules != rules::text(&standing.rules) => Some(Find::Rules),
         Some(balance) if peek.counter != balance + peek.facts_units - peek.held_units => Some(Find::Drift),
         Some(_) => (peek.sold < peek.sold_expected).then_some(Find::Forgetful),
     }

@@ -6,6 +6,7 @@ mod fixture;
 
 mod adjust;
 mod admin;
+mod catch_up;
 mod database;
 mod idempotency;
 mod increase;
@@ -16,3 +17,4 @@ mod products;
 mod redis_away;
 mod requests;
 mod rules;
+mod rules_at_the_gate;

@@ -2,21 +2,13 @@
 
 use std::time::Duration;
 
-use contracts::stock::DecreaseByOrder;
-use hyper::{Method, StatusCode};
-use serde::Deserialize;
+use hyper::StatusCode;
 
+use super::question::{Question, error_code};
 use crate::http::{Answer, Fault, HttpClient};
 
 const RETRIES: u32 = 3;
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
-
-/// One purchase to be made.
-pub(super) struct Purchase {
-    pub(super) product_id: i64,
-    pub(super) order_id: i64,
-    pub(super) quantity: i64,
-}
 
 /// How a purchase ended.
 pub(super) struct Outcome {
@@ -39,28 +31,18 @@ pub(super) enum Ending {
     Unknown,
 }
 
-impl Purchase {
+impl Outcome {
     /// Asks once. Asks again, with the same key, only when there was no answer: nobody asks twice for more.
-    pub(super) async fn make(&self, client: &mut HttpClient) -> Outcome {
-        let body = DecreaseByOrder {
-            order_id: self.order_id,
-            quantity: self.quantity,
-            buyer_id: Some(format!("buyer-{}", self.order_id)),
-            request_id: None,
-        };
-        let body = serde_json::to_vec(&body).unwrap_or_default();
-        let path = format!("/v1/products/{}/stock/decrease-by-order", self.product_id);
-        let key = format!("DEC-{}", self.order_id);
-        let headers = [("Idempotency-Key", key.as_str())];
+    pub(super) async fn of(purchase: &Question, client: &mut HttpClient) -> Self {
         let mut faults = Vec::new();
         loop {
-            match client.request(Method::PATCH, &path, &headers, body.clone()).await {
-                Ok(answer) => return Outcome::answered(&answer, faults),
+            match purchase.ask(client).await {
+                Ok(answer) => return Self::answered(&answer, faults),
                 Err(fault) => {
                     faults.push(fault);
                     if faults.len() > RETRIES as usize {
                         let answer = format!("no answer ({fault})");
-                        return Outcome {
+                        return Self {
                             ending: Ending::Unknown,
                             answer,
                             is_replay: false,
@@ -72,9 +54,7 @@ impl Purchase {
             }
         }
     }
-}
 
-impl Outcome {
     fn answered(answer: &Answer, faults: Vec<Fault>) -> Self {
         let ending = match answer.status {
             StatusCode::OK => Ending::Sold,
@@ -92,17 +72,10 @@ impl Outcome {
 }
 
 fn describe(answer: &Answer) -> String {
-    #[derive(Deserialize)]
-    struct Problem<'a> {
-        #[serde(borrow)]
-        error: &'a str,
-    }
     let status = answer.status.as_str();
     if answer.status.is_success() {
-        return status.to_owned();
-    }
-    match serde_json::from_slice::<Problem<'_>>(&answer.body) {
-        Ok(problem) => format!("{status} {}", problem.error),
-        Err(_) => format!("{status} (no error code)"),
+        status.to_owned()
+    } else {
+        format!("{status} {}", error_code(answer))
     }
 }

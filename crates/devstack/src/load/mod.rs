@@ -1,10 +1,14 @@
 //! The load tool: a flash sale over real HTTP, and whether the books are right afterwards.
 //!
 //! - [`sale`]: the buyers, each of them asking once, and what they were told
+//! - [`crowd`]: customers who go on until they are told to stop, ask twice, cancel and restock, and remember every answer
+//! - [`question`]: what goes over the wire, for both
 //! - [`tally`]: counts and latencies of one run
 //! - [`verdict`]: what the buyers were told, held against the books
 
 mod buyer;
+pub mod crowd;
+pub mod question;
 pub mod sale;
 pub mod tally;
 pub mod verdict;
@@ -13,14 +17,9 @@ pub use sale::{FlashSale, Progress};
 pub use tally::Tally;
 pub use verdict::{ProductVerdict, Verdict};
 
-use std::time::Duration;
-
 use anyhow::Result;
 
 use crate::books::{self, ProductBooks};
-
-/// Settling is asynchronous; in health it takes milliseconds.
-const BALANCE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where the books are, for the verdict.
 #[derive(Clone, Debug)]
@@ -36,15 +35,30 @@ pub struct Stores {
 /// Sales go on while Redis is down, and so does this; then the gate is left out of the verdict. An error means that
 /// the sale could not be run; wrong books are a verdict.
 pub async fn flash_sale(sale: &FlashSale, stores: &Stores) -> Result<Verdict> {
+    let before = books::audit(&stores.database_url, None, &sale.product_ids).await?;
+    let tally = sale.run().await?;
+    judge(sale, stores, &before, tally).await
+}
+
+/// The verdict of a sale that is over, with the books from before it.
+pub async fn judge(
+    sale: &FlashSale,
+    stores: &Stores,
+    before: &[ProductBooks],
+    tally: Tally,
+) -> Result<Verdict> {
     let Stores {
         database_url,
         redis_url,
     } = stores;
     let product_ids = &sale.product_ids;
-    let before = books::audit(database_url, None, product_ids).await?;
-    let tally = sale.run().await?;
-    let balanced =
-        books::wait_until_balanced(database_url, redis_url.as_deref(), product_ids, BALANCE_TIMEOUT).await;
+    let balanced = books::wait_until_balanced(
+        database_url,
+        redis_url.as_deref(),
+        product_ids,
+        sale.balanced_within,
+    )
+    .await;
     let (after, gate_fault) = match balanced {
         Ok(after) => (after, None),
         Err(_) => match books::audit(database_url, redis_url.as_deref(), product_ids).await {

@@ -3,16 +3,19 @@
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::buyer::{Ending, Purchase};
+use super::buyer::{Ending, Outcome};
+use super::question::{Asked, Question};
 use super::tally::Tally;
 use crate::http::HttpClient;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Settling is asynchronous; in health it takes milliseconds.
+const BALANCED_WITHIN: Duration = Duration::from_secs(10);
 const ORDER_IDS: std::ops::Range<i64> = 1..1 << 62;
 const QUANTITY_MAX: i64 = 1_000_000;
 
@@ -31,6 +34,10 @@ pub struct FlashSale {
     pub concurrency: usize,
     /// Buyers per second, whether or not earlier ones are answered; `None`: as fast as answers come.
     pub rate_per_second: Option<f64>,
+    /// No buyer begins after it; `None`: all of them do.
+    pub lasts: Option<Duration>,
+    /// How long the books may take to balance afterwards.
+    pub balanced_within: Duration,
     /// Counts while it runs, for whoever shows them.
     pub progress: Arc<Progress>,
 }
@@ -38,6 +45,8 @@ pub struct FlashSale {
 /// How far a run is.
 #[derive(Debug, Default)]
 pub struct Progress {
+    /// When the first buyer may begin.
+    pub started: OnceLock<Instant>,
     /// Buyers done.
     pub buyers: AtomicU64,
     /// Of them, buyers told that they got it.
@@ -54,7 +63,7 @@ struct Run {
 }
 
 impl FlashSale {
-    /// A sale as fast as answers come, one unit per buyer, 256 clients.
+    /// A sale as fast as answers come, one unit per buyer, 256 clients; the books balance within 10 s.
     #[must_use]
     pub fn new(product_urls: Vec<String>, product_ids: Vec<i64>, buyers: u64) -> Self {
         Self {
@@ -64,6 +73,8 @@ impl FlashSale {
             quantities: 1..=1,
             concurrency: 256,
             rate_per_second: None,
+            lasts: None,
+            balanced_within: BALANCED_WITHIN,
             progress: Arc::default(),
         }
     }
@@ -74,11 +85,14 @@ impl FlashSale {
     pub async fn run(&self) -> Result<Tally> {
         self.check()?;
         let clients = self.connect().await?;
+        let start = Instant::now();
+        // Whoever watches watches the first run.
+        let _ = self.progress.started.set(start);
         let run = Arc::new(Run {
             sale: self.clone(),
             first_order_id: rand::random_range(ORDER_IDS),
             next_buyer: AtomicU64::new(0),
-            start: Instant::now(),
+            start,
             tally: Mutex::new(Tally::new(self.product_ids.len())?),
         });
         let clients: Vec<_> = clients
@@ -138,20 +152,24 @@ impl Run {
     async fn serve_buyers(self: Arc<Self>, mut client: HttpClient) {
         loop {
             let index = self.next_buyer.fetch_add(1, Ordering::Relaxed);
-            if index >= self.sale.buyers {
+            let is_over = |at: Instant| self.sale.lasts.is_some_and(|lasts| at > self.start + lasts);
+            if index >= self.sale.buyers || is_over(Instant::now()) {
                 return;
             }
             // Open loop: a buyer who has to wait for a free client has waited, and his latency says so.
             let intended_start = match self.sale.rate_per_second {
                 Some(rate) => {
                     let at = self.start + offset(index, rate);
+                    if is_over(at) {
+                        return;
+                    }
                     tokio::time::sleep_until(at.into()).await;
                     at
                 }
                 None => Instant::now(),
             };
             let (position, purchase) = self.purchase(index);
-            let outcome = purchase.make(&mut client).await;
+            let outcome = Outcome::of(&purchase, &mut client).await;
             self.sale.progress.buyers.fetch_add(1, Ordering::Relaxed);
             if outcome.ending == Ending::Sold {
                 self.sale.progress.sales.fetch_add(1, Ordering::Relaxed);
@@ -168,7 +186,7 @@ impl Run {
     }
 
     /// What buyer number `index` buys, and that product's place in the list.
-    fn purchase(&self, index: u64) -> (usize, Purchase) {
+    fn purchase(&self, index: u64) -> (usize, Question) {
         let sale = &self.sale;
         let products = sale.product_ids.len() as u64;
         let position = usize::try_from(index % products).unwrap_or_default();
@@ -177,7 +195,8 @@ impl Run {
         // By round, not by buyer: otherwise a product could get buyers of one kind only.
         let round = index / i64::try_from(products).unwrap_or(1);
         let quantity = sale.quantities.start() + round % kinds;
-        let purchase = Purchase {
+        let purchase = Question {
+            asked: Asked::Decrease,
             product_id: sale.product_ids[position],
             order_id: self.first_order_id + index,
             quantity,

@@ -6,11 +6,15 @@ use std::time::Duration;
 use anyhow::Result;
 use hdrhistogram::Histogram;
 
-use super::buyer::{Ending, Outcome, Purchase};
+use super::buyer::{Ending, Outcome};
+use super::question::Question;
 use crate::http::Fault;
 
 const HIGHEST_US: u64 = 120_000_000;
 const SIGNIFICANT_DIGITS: u8 = 3;
+const SLICE: Duration = Duration::from_millis(10);
+/// 10,000 s: nobody looks at the course of a longer run.
+const SLICES_MAX: usize = 1_000_000;
 
 /// Counts and latencies of one run.
 #[derive(Clone, Debug)]
@@ -31,6 +35,8 @@ pub struct Tally {
     pub wall_time: Duration,
     /// From the start to the last success.
     pub sale_time: Duration,
+    /// Successes in each 10 ms from the start.
+    sales_by_slice: Vec<u64>,
 }
 
 /// What the buyers of one product were told.
@@ -59,6 +65,7 @@ impl Tally {
             sale_latency_us: histogram()?,
             wall_time: Duration::ZERO,
             sale_time: Duration::ZERO,
+            sales_by_slice: Vec::new(),
         })
     }
 
@@ -66,7 +73,7 @@ impl Tally {
     pub(super) fn record(
         &mut self,
         position: usize,
-        purchase: &Purchase,
+        purchase: &Question,
         outcome: Outcome,
         latency: Duration,
         at: Duration,
@@ -81,6 +88,12 @@ impl Tally {
                 product.units_sold += purchase.quantity;
                 self.sale_time = self.sale_time.max(at);
                 self.sale_latency_us.saturating_record(latency_us);
+                let slice = slice(at);
+                if slice < SLICES_MAX {
+                    let slices = self.sales_by_slice.len().max(slice + 1);
+                    self.sales_by_slice.resize(slices, 0);
+                    self.sales_by_slice[slice] += 1;
+                }
             }
             Ending::Refused => {
                 product.refusals += 1;
@@ -110,11 +123,24 @@ impl Tally {
         per_second(self.latency_us.len(), self.wall_time)
     }
 
+    /// Sales per second of a part of the run, to 10 ms. Both times count from the start.
+    #[must_use]
+    pub fn sales_per_second_within(&self, from: Duration, to: Duration) -> f64 {
+        let (first, end) = (slice(from), slice(to));
+        let sales = self.sales_by_slice.iter().take(end).skip(first).sum();
+        let slices = u32::try_from(end.saturating_sub(first)).unwrap_or(u32::MAX);
+        per_second(sales, SLICE * slices)
+    }
+
     /// Sales per second, counted up to the last sale: what follows it has nothing left to sell.
     #[must_use]
     pub fn sales_per_second(&self) -> f64 {
         per_second(self.sales(), self.sale_time)
     }
+}
+
+fn slice(at: Duration) -> usize {
+    usize::try_from(at.as_millis() / SLICE.as_millis()).unwrap_or(usize::MAX)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]

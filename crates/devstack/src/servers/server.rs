@@ -1,6 +1,7 @@
 //! What every server has in common: a process on a port that can be watched, signalled, restarted and stopped.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,14 +28,17 @@ struct Inner {
     program: Program,
     port: u16,
     ready: Ready,
+    /// Held as long as a restart takes; the two below can be read and written meanwhile.
     process: Mutex<Option<Supervised>>,
+    pid: AtomicU32,
+    is_stopped: AtomicBool,
 }
 
 impl Server {
     /// The server's process id; after its end the last one it had. 0 once it is stopped.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.inner.lock().as_ref().map_or(0, Supervised::pid)
+        self.inner.pid.load(Ordering::Relaxed)
     }
 
     /// Its port on 127.0.0.1.
@@ -87,11 +91,18 @@ impl Server {
         self.blocking(Inner::restart).await
     }
 
-    /// Ends it for good; its folder is removed if it is a temporary one. Stopping twice is stopping once.
-    pub async fn stop(&self) -> Result<()> {
+    /// Ends it for good; its folder is removed if it is a temporary one. Returns the exit code if it ran until now.
+    ///
+    /// A restart that is under way is given up. Stopping twice is stopping once.
+    pub async fn stop(&self) -> Result<Option<i32>> {
+        self.inner.is_stopped.store(true, Ordering::Relaxed);
         self.blocking(|inner| {
             let process = inner.lock().take();
-            process.map_or(Ok(()), |process| process.stop().map(drop))
+            inner.pid.store(0, Ordering::Relaxed);
+            let Some(process) = process else { return Ok(None) };
+            let has_run = process.exit_code().is_none();
+            let code = process.stop()?;
+            Ok(has_run.then_some(code))
         })
         .await
     }
@@ -120,22 +131,30 @@ impl Inner {
 
     fn restart(&self) -> Result<()> {
         let mut process = self.lock();
+        if self.is_stopped.load(Ordering::Relaxed) {
+            bail!("{} is stopped", self.program.name);
+        }
         if let Some(old) = process.take() {
             old.end()?;
             old.hand_over();
         }
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            match start_process(&self.program, &self.ready) {
-                Ok(new) => {
-                    *process = Some(new);
-                    return Ok(());
-                }
-                Err(error) if Instant::now() < deadline && is_worth_another_try(&error) => {
-                    std::thread::sleep(Duration::from_millis(100));
-                }
-                Err(error) => return Err(error),
+            let new = Supervised::start(&self.program)?;
+            let ready = await_ready(&self.program, &new, &self.ready, &self.is_stopped);
+            self.pid.store(new.pid(), Ordering::Relaxed);
+            let Err(error) = ready else {
+                *process = Some(new);
+                return Ok(());
+            };
+            new.end()?;
+            if Instant::now() > deadline || !is_worth_another_try(&error) {
+                // Kept, ended as it is: with it would go the folder, and the data in it.
+                *process = Some(new);
+                return Err(error);
             }
+            new.hand_over();
+            std::thread::sleep(Duration::from_millis(100));
         }
     }
 }
@@ -153,13 +172,14 @@ pub(crate) fn start_on_free_port(
         let (program, ready) = build(port)?;
         match start_process(&program, &ready) {
             Ok(process) => {
-                let process = Mutex::new(Some(process));
                 return Ok(Server {
                     inner: Arc::new(Inner {
                         program,
                         port,
                         ready,
-                        process,
+                        pid: AtomicU32::new(process.pid()),
+                        process: Mutex::new(Some(process)),
+                        is_stopped: AtomicBool::new(false),
                     }),
                 });
             }
@@ -175,7 +195,7 @@ pub(crate) fn start_on_free_port(
 /// Starts the process and waits until it answers.
 fn start_process(program: &Program, ready: &Ready) -> Result<Supervised> {
     let process = Supervised::start(program)?;
-    let Err(error) = await_ready(program, &process, ready) else {
+    let Err(error) = await_ready(program, &process, ready, &AtomicBool::new(false)) else {
         return Ok(process);
     };
     if is_worth_another_try(&error) {
@@ -186,7 +206,12 @@ fn start_process(program: &Program, ready: &Ready) -> Result<Supervised> {
     Err(error)
 }
 
-fn await_ready(program: &Program, process: &Supervised, ready: &Ready) -> Result<()> {
+fn await_ready(
+    program: &Program,
+    process: &Supervised,
+    ready: &Ready,
+    is_given_up: &AtomicBool,
+) -> Result<()> {
     let name = &program.name;
     let deadline = Instant::now() + READY_TIMEOUT;
     loop {
@@ -198,6 +223,9 @@ fn await_ready(program: &Program, process: &Supervised, ready: &Ready) -> Result
             );
         }
         let Err(status) = answer else { return Ok(()) };
+        if is_given_up.load(Ordering::Relaxed) {
+            bail!("{name} is stopped while it starts");
+        }
         if Instant::now() > deadline {
             let tail = process.log_tail();
             bail!("{name} does not answer after {READY_TIMEOUT:?}; last status: {status}\n{tail}");

@@ -1,12 +1,17 @@
 //! `cargo dev`: starts hotstock on this machine, tests it, and sends it a stampede.
 
+mod chaos;
+mod chaos_run;
+mod control;
 mod flash_sale;
+mod keep;
 mod lock;
 mod prepare;
 mod project;
 mod show;
 mod stack;
 mod test;
+mod under_chaos;
 mod up;
 
 use std::process::ExitCode;
@@ -36,9 +41,13 @@ enum Command {
     /// Sell a limited edition to a stampede on the running stack, and audit the books
     ///
     /// Every buyer asks exactly once. Exit status: 0 the books are right, 2 they are wrong, 3 it could not be run.
-    /// This tool shares the machine with what it measures; to see how fast that is, run the tool optimised too:
-    /// cargo run --release -p devstack --bin dev -- flash-sale ...
+    /// This tool shares the machine with what it measures.
     FlashSale(flash_sale::FlashSaleArgs),
+    /// Break something in the running stack and heal it again; or many random things, in a stack of its own
+    ///
+    /// What is broken is healed in the end, also when this command is stopped or killed before. Exit status: 0 done and
+    /// healed; 1 it could not be done, or (chaos run) a promise was broken.
+    Chaos(chaos::ChaosArgs),
 }
 
 fn main() -> ExitCode {
@@ -79,5 +88,6 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Up(args) => up::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Test(args) => test::run(&args).await,
         Command::FlashSale(args) => flash_sale::run(&args).await,
+        Command::Chaos(args) => chaos::run(&args).await,
     }
 }

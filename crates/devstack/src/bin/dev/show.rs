@@ -67,9 +67,9 @@ impl Drop for Step {
     }
 }
 
-/// A bar over `total` things, drawn only on a terminal.
-pub(crate) fn bar(total: u64) -> Option<ProgressBar> {
-    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} buyers  {per_sec}  {msg}").ok()?;
+/// A bar over `total` things, drawn only on a terminal. `counts` says of what: `{pos}/{len} buyers`.
+pub(crate) fn bar(total: u64, counts: &str) -> Option<ProgressBar> {
+    let style = ProgressStyle::with_template(&format!("{{bar:40}} {counts}  {{msg}}")).ok()?;
     is_terminal().then(|| ProgressBar::new(total).with_style(style))
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use devstack::chaos::Servers;
 use devstack::{
     Durability, Postgres, PostgresOptions, Redis, RedisOptions, Server, Service, ServiceOptions, ports,
 };
@@ -78,6 +79,14 @@ impl Stack {
                 &format!("{name}_URLS"),
                 services.iter().map(Service::url).collect::<Vec<_>>().join(","),
             );
+            put(
+                &format!("{name}_ADMIN_URLS"),
+                services
+                    .iter()
+                    .map(Service::admin_url)
+                    .collect::<Vec<_>>()
+                    .join(","),
+            );
             put(&format!("PID_{name}_SERVICE"), services[0].pid().to_string());
         }
         put("PRODUCT_DATABASE_URL", self.product_database_url.clone());
@@ -122,34 +131,52 @@ impl Stack {
     }
 
     /// Every process with its name.
-    pub(crate) fn servers(&self) -> Vec<(String, Server)> {
-        let mut servers = vec![(String::from("Postgres"), Server::clone(&self.postgres))];
-        servers.extend(
+    pub(crate) fn parts(&self) -> Vec<(String, Server)> {
+        let mut parts = vec![(String::from("Postgres"), Server::clone(&self.postgres))];
+        parts.extend(
             self.redis
                 .iter()
                 .map(|redis| (String::from("Redis"), Server::clone(redis))),
         );
-        let services = self.products.iter().chain(&self.orders);
-        servers.extend(services.map(|service| (service.name().to_owned(), Server::clone(service))));
-        servers
+        for services in [&self.products, &self.orders] {
+            let named = services.iter().enumerate().map(|(index, service)| {
+                let name = if services.len() == 1 {
+                    service.name().to_owned()
+                } else {
+                    format!("{} {}", service.name(), index + 1)
+                };
+                (name, Server::clone(service))
+            });
+            parts.extend(named);
+        }
+        parts
+    }
+
+    /// What can be broken on purpose.
+    pub(crate) fn breakable(&self) -> Servers {
+        Servers {
+            redis: self.redis.clone(),
+            postgres: self.postgres.clone(),
+            database_url: self.product_database_url.clone(),
+            instances: self.products.clone(),
+        }
     }
 
     /// Stops the services, which drain, and only then what they stand on.
-    pub(crate) async fn stop(self) -> Result<()> {
+    pub(crate) async fn stop(&self) -> Result<()> {
         let mut stopping = JoinSet::new();
-        for service in self.products.into_iter().chain(self.orders) {
+        for service in self.products.iter().chain(&self.orders) {
+            let service = service.clone();
             stopping.spawn(async move {
-                // Who has ended long ago was reported then, and is no failure of stopping.
-                let was_running = service.exit_code().is_none();
-                let code = service.terminate().await?;
-                if was_running && code != 0 {
-                    bail!(
+                // Who has ended before was reported then, and is no failure of stopping.
+                match service.stop().await? {
+                    None | Some(0) => Ok(()),
+                    Some(code) => bail!(
                         "{} ended with status {code}\n{}",
                         service.name(),
                         service.log_tail()
-                    );
+                    ),
                 }
-                service.stop().await
             });
         }
         // A service that ended badly is an error, after the rest has been stopped too.

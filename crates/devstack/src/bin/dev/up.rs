@@ -1,22 +1,22 @@
 //! `cargo dev up`.
 
-use std::collections::HashSet;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use devstack::servers::ServerKind;
 use devstack::{catalogue, stack_file};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::control;
+use crate::keep::Keeper;
 use crate::lock::StackLock;
 use crate::prepare;
 use crate::project::Project;
 use crate::show::{self, Step};
 use crate::stack::Stack;
-
-const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
 #[derive(Args)]
 pub(crate) struct UpArgs {
@@ -39,7 +39,7 @@ enum Part {
     Redis,
 }
 
-/// Starts everything, waits for Ctrl-C or SIGTERM, stops everything.
+/// Starts everything, keeps it up until Ctrl-C or SIGTERM, stops everything.
 pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     let project = Project::find()?;
     let dev_dir = project.dev_dir()?;
@@ -53,12 +53,26 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
         // What is running already ends when its handles are dropped.
         name = &mut stop_signal => anyhow::bail!("{name} while starting"),
     };
-    stack_file::write(&stack_file, &stack.entries())?;
+    let stack = Arc::new(stack);
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let chaos_address = listener.local_addr()?.to_string();
+    let write_down = {
+        let (stack, stack_file, is_writing) = (Arc::clone(&stack), stack_file.clone(), Mutex::new(()));
+        move || {
+            let _one_at_a_time = is_writing.lock();
+            let mut entries = stack.entries();
+            entries.push((control::ADDRESS_KEY.to_owned(), chaos_address.clone()));
+            stack_file::write(&stack_file, &entries)
+        }
+    };
+    write_down()?;
     present(&stack, &project);
 
+    let keeper = Keeper::new(stack.breakable(), stack.parts(), write_down);
     let name = tokio::select! {
         name = &mut stop_signal => name,
-        never = report_ends(&stack) => match never {},
+        never = Arc::clone(&keeper).keep() => match never {},
+        never = control::serve(listener, keeper) => match never {},
     };
     forget_stack_file(&stack_file);
     show::progress("");
@@ -109,30 +123,12 @@ fn present(stack: &Stack, project: &Project) {
     ));
     show::result(&format!("curl -s {url}/v1/products/2\n"));
     show::result("A stampede (in another terminal):  cargo dev flash-sale --stock 100 --buyers 1000");
+    show::result("The same while Redis dies:         cargo dev flash-sale --chaos redis-kill");
     show::result(&format!(
         "All addresses for scripts:         {}",
         project.stack_file().display()
     ));
     show::result("Ctrl-C stops everything.");
-}
-
-/// Says so when a process ends by itself; the others are kept running.
-async fn report_ends(stack: &Stack) -> std::convert::Infallible {
-    let servers = stack.servers();
-    let mut reported = HashSet::new();
-    loop {
-        tokio::time::sleep(WATCH_INTERVAL).await;
-        for (name, server) in &servers {
-            let Some(code) = server.exit_code() else { continue };
-            if reported.insert(server.pid()) {
-                let pid = server.pid();
-                show::progress(&format!(
-                    "\n{name} (pid {pid}) has ended, status {code}\n{}",
-                    server.log_tail()
-                ));
-            }
-        }
-    }
 }
 
 /// Resolves with the name of the signal that asks us to stop: Ctrl-C, SIGTERM, or the terminal going away.
