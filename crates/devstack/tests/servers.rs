@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use devstack::{
-    Postgres, PostgresOptions, Redis, RedisOptions, Service, ServiceOptions, Signal, shared_postgres,
-    shared_redis, wait_for,
+    Postgres, PostgresOptions, RabbitMq, RabbitMqOptions, Redis, RedisOptions, Service, ServiceOptions,
+    Signal, shared_postgres, shared_redis, wait_for,
 };
 
 fn is_running(pid: u32) -> bool {
@@ -225,4 +225,28 @@ async fn a_killed_owner_leaves_no_server_behind() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test]
+async fn rabbitmq_comes_back_after_a_kill_and_leaves_no_epmd_behind() {
+    let (first, second) = tokio::try_join!(
+        RabbitMq::start(RabbitMqOptions::default()),
+        RabbitMq::start(RabbitMqOptions::default())
+    )
+    .unwrap();
+    assert_ne!(first.url(), second.url(), "side by side");
+    assert_ne!(
+        first.create_virtual_host().unwrap(),
+        first.create_virtual_host().unwrap()
+    );
+    let (port, epmd) = (first.port(), first.epmd_pid());
+    first.kill().unwrap();
+    first.restart().await.unwrap();
+    assert_eq!((first.port(), first.epmd_pid()), (port, epmd));
+    let pids = [first.pid(), epmd, second.pid(), second.epmd_pid()];
+    assert!(pids.into_iter().all(is_running));
+    drop((first, second));
+    for pid in pids {
+        until_gone(pid).await;
+    }
 }

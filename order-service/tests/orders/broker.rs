@@ -42,11 +42,8 @@ async fn a_broker_that_restarts_in_the_middle_of_a_sale_loses_nothing() -> TestR
     let world = World::on(TestStack::shared().await?, Some(broker.clone()), &[]).await?;
     let product = world.stocked(1000).await?;
     world.sale(product, 100).await?;
-    // Not for us: RabbitMQ writes down which queues it has half a second after they were declared. Killed before that, it
-    // forgets the queue itself.
-    tokio::time::sleep(Duration::from_secs(1)).await;
     world.sale(product, 100).await?;
-    broker.kill()?;
+    world.kill_broker().await?;
     world.sale(product, 100).await?;
     broker.restart().await?;
     world.sale(product, 100).await?;

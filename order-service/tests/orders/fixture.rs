@@ -169,6 +169,15 @@ impl World {
         Ok((connection, channel))
     }
 
+    /// Kills the broker, which has to be the test's own.
+    pub(crate) async fn kill_broker(&self) -> TestResult {
+        let broker = self.broker.as_ref().context("a broker")?;
+        // In good order first: RabbitMQ writes down which queues it has a while after they were declared. Killed before
+        // that, it forgets the queues themselves, which is not what these tests are about.
+        broker.restart().await?;
+        broker.kill()
+    }
+
     /// How many messages lie in a queue.
     pub(crate) async fn lying_in(&self, queue: &str) -> Result<u32> {
         let (_connection, channel) = self.channel().await?;

@@ -4,6 +4,9 @@
 mod asynchronous;
 mod broker;
 mod cancel;
+mod crashes;
+mod dead_letters;
+mod door;
 mod fixture;
 mod idempotency;
 mod looking;

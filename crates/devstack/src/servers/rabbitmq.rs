@@ -39,7 +39,7 @@ pub struct RabbitMqOptions {
 pub struct RabbitMq {
     server: Server,
     /// Erlang's name server. Left to itself, RabbitMQ would start one that outlives everybody.
-    _epmd: Server,
+    epmd: Server,
     data_dir: PathBuf,
     next_virtual_host: Arc<AtomicU32>,
 }
@@ -57,7 +57,7 @@ impl RabbitMq {
         let server = start_on_free_port(None, |port| program(&path, &home, port, names.port()))?;
         Ok(Self {
             server,
-            _epmd: names,
+            epmd: names,
             data_dir: home.path,
             next_virtual_host: Arc::new(AtomicU32::new(1)),
         })
@@ -78,6 +78,12 @@ impl RabbitMq {
             bail!("this RabbitMQ has no virtual host left ({VIRTUAL_HOSTS} in all); start another one");
         }
         Ok(self.virtual_host(&format!("test{index}")))
+    }
+
+    /// Process id of its epmd, which ends with it.
+    #[must_use]
+    pub fn epmd_pid(&self) -> u32 {
+        self.epmd.pid()
     }
 
     /// Its folder.

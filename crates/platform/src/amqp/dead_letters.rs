@@ -34,7 +34,7 @@ impl DeadLetters {
     /// # Errors
     /// [`AmqpError`].
     pub async fn list(&self, max: usize) -> Result<Vec<DeadLetter>, AmqpError> {
-        let (_connection, channel) = self.open().await?;
+        let (connection, channel) = self.open().await?;
         let mut letters = Vec::new();
         while letters.len() < max {
             match self.next(&channel).await? {
@@ -43,6 +43,7 @@ impl DeadLetters {
             }
         }
         // Not acknowledged: with the channel gone they lie where they lay.
+        close(connection, channel).await?;
         Ok(letters)
     }
 
@@ -51,7 +52,7 @@ impl DeadLetters {
     /// # Errors
     /// [`AmqpError`]; one may then be in both queues, which does no harm.
     pub async fn replay(&self, max: usize) -> Result<usize, AmqpError> {
-        let (_connection, channel) = self.open().await?;
+        let (connection, channel) = self.open().await?;
         in_time(channel.confirm_select(ConfirmSelectOptions::default())).await?;
         let mut replayed = 0;
         while replayed < max {
@@ -74,6 +75,7 @@ impl DeadLetters {
             in_time(delivery.acker.ack(BasicAckOptions::default())).await?;
             replayed += 1;
         }
+        close(connection, channel).await?;
         Ok(replayed)
     }
 
@@ -91,9 +93,7 @@ impl DeadLetters {
             in_time(delivery.acker.ack(BasicAckOptions::default())).await?;
             discarded += 1;
         }
-        // In order: once this is answered, the acknowledgements have arrived.
-        in_time(channel.close(200, "done".into())).await?;
-        drop(connection);
+        close(connection, channel).await?;
         Ok(discarded)
     }
 
@@ -109,6 +109,13 @@ impl DeadLetters {
             in_time(channel.basic_get(self.route.dead_queue.into(), BasicGetOptions::default())).await?;
         Ok(got.map(|got| got.delivery))
     }
+}
+
+/// Everything sent before it has arrived when this is answered: acknowledgements, and the lack of them.
+async fn close(connection: Connection, channel: Channel) -> Result<(), AmqpError> {
+    in_time(channel.close(200, "done".into())).await?;
+    drop(connection);
+    Ok(())
 }
 
 fn shown(delivery: &Delivery) -> DeadLetter {
