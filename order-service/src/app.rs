@@ -86,8 +86,6 @@ impl App {
         let (placing, placer) = Queue::start("place", writing.clone(), limits, place);
         let client = ProductClient::new(&config.product)?;
         let (runner, concluder) = Runner::start(client, writing.clone(), limits, config.saga.clone());
-        let watch = Watch::new(config.orders.viewers_max);
-        let tasks = TaskTracker::new();
         let (recovery, outbox) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let relay = Relay::new(
             writing.clone(),
@@ -96,70 +94,78 @@ impl App {
             outbox.clone(),
             recovery.clone(),
         );
-        let begin = (migrated, &stop);
         let results = consumer(config, "stock results", Source::Route(ORDER_RESULT), &stop);
-        let links = [relay.link(), results.link.clone()];
-        let handler = results::Handler {
-            runner: runner.clone(),
-            stop: stop.clone(),
+        let dead_letters = DeadLetters {
+            url: config.rabbitmq.url.clone(),
+            route: ORDER_RESULT,
         };
-        let consuming = after(
-            begin,
-            results.run(move |delivery| handler.clone().handle(delivery)),
-        );
-        let sold_out = SoldOut::new(Duration::from_millis(config.orders.sold_out_ttl_ms));
-        let hearing = consumer(
-            config,
-            "stock availability",
-            Source::Fanout(AVAILABILITY_EXCHANGE),
-            &stop,
-        );
-        let workers = vec![
-            tokio::spawn(hearing.run(availability::handler(sold_out.clone()))),
-            after(begin, relay.run()),
-            after(begin, listen::run(writing.clone(), outbox)),
-            after(begin, workers::purge::run(shared.clone(), config.outbox.keep_s)),
-            after(
-                begin,
-                workers::recovery::run(
-                    writing,
-                    runner.clone(),
-                    recovery.clone(),
-                    tasks.clone(),
-                    config.saga.clone(),
-                ),
-            ),
-            after(begin, watch.clone().run(shared.clone())),
-        ];
         let app = Self {
             pool: shared,
-            links,
+            links: [relay.link(), results.link.clone()],
             placing,
             runner,
-            sold_out,
-            dead_letters: DeadLetters {
-                url: config.rabbitmq.url.clone(),
-                route: ORDER_RESULT,
-            },
-            watch,
+            sold_out: SoldOut::new(Duration::from_millis(config.orders.sold_out_ttl_ms)),
+            dead_letters,
+            watch: Watch::new(config.orders.viewers_max),
             recovery,
-            tasks: tasks.clone(),
+            tasks: TaskTracker::new(),
             in_flight: Arc::new(Semaphore::new(config.orders.in_flight_max)),
             default_flow: config.orders.default_flow.flow(),
             request_deadline: config.server.request_deadline(),
             pending_deadline_ms: i64::try_from(config.saga.pending_deadline_ms).unwrap_or(i64::MAX),
             stop,
         };
-        let flushers = vec![placer, concluder];
-        Ok((
-            Arc::new(app),
-            Tasks {
-                begun: tasks,
-                consuming,
-                flushers,
-                workers,
-            },
-        ))
+        let handler = results::Handler {
+            runner: app.runner.clone(),
+            stop: app.stop.clone(),
+        };
+        let consuming = results.run(move |delivery| handler.clone().handle(delivery));
+        let mut workers = app.workers(config, writing.clone(), migrated);
+        workers.push(app.after(migrated, relay.run()));
+        workers.push(app.after(migrated, listen::run(writing, outbox)));
+        let tasks = Tasks {
+            begun: app.tasks.clone(),
+            consuming: app.after(migrated, consuming),
+            flushers: vec![placer, concluder],
+            workers,
+        };
+        Ok((Arc::new(app), tasks))
+    }
+
+    /// Starts what works by itself, without input.
+    fn workers(&self, config: &Config, writing: Pool, migrated: &CancellationToken) -> Vec<JoinHandle<()>> {
+        let source = Source::Fanout(AVAILABILITY_EXCHANGE);
+        let hearing = consumer(config, "stock availability", source, &self.stop);
+        let recovery = workers::recovery::run(
+            writing,
+            self.runner.clone(),
+            self.recovery.clone(),
+            self.tasks.clone(),
+            config.saga.clone(),
+        );
+        let purge = workers::purge::run(self.pool.clone(), config.outbox.keep_s);
+        vec![
+            tokio::spawn(hearing.run(availability::handler(self.sold_out.clone()))),
+            tokio::spawn(self.watch.clone().run(self.pool.clone())),
+            self.after(migrated, recovery),
+            self.after(migrated, purge),
+        ]
+    }
+
+    /// Starts `work` once the database is migrated, unless the service stops before.
+    fn after(
+        &self,
+        migrated: &CancellationToken,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) -> JoinHandle<()> {
+        let (migrated, stop) = (migrated.clone(), self.stop.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = migrated.cancelled() => {}
+                () = stop.cancelled() => return,
+            }
+            work.await;
+        })
     }
 }
 
@@ -169,21 +175,6 @@ fn limits(config: &Config) -> Limits {
         flush_max: config.orders.flush_max,
         transaction: Duration::from_millis(config.orders.transaction_limit_ms),
     }
-}
-
-/// Starts `work` once the database is migrated, unless the service stops before.
-fn after(
-    (migrated, stop): (&CancellationToken, &CancellationToken),
-    work: impl Future<Output = ()> + Send + 'static,
-) -> JoinHandle<()> {
-    let (migrated, stop) = (migrated.clone(), stop.clone());
-    tokio::spawn(async move {
-        tokio::select! {
-            () = migrated.cancelled() => {}
-            () = stop.cancelled() => return,
-        }
-        work.await;
-    })
 }
 
 fn consumer(config: &Config, name: &'static str, source: Source, stop: &CancellationToken) -> Consumer {

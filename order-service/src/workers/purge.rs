@@ -8,7 +8,7 @@ use crate::db::relay::purge;
 use crate::metrics;
 
 /// How often, and how many rows at once: a purge must not hold the table for long.
-const EVERY: Duration = Duration::from_secs(30);
+const EVERY: Duration = Duration::from_secs(10);
 const ROWS_MAX: i64 = 1000;
 
 /// Purges, for ever.

@@ -209,3 +209,18 @@ async fn a_retried_order_of_v2_goes_by_message_under_its_next_key() -> TestResul
     assert!(sold.contains(&format!("DEC-{id}-1")), "{sold:?}");
     world.settled(product).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sent_messages_are_purged_when_they_are_old_enough() -> TestResult {
+    let world = World::with_broker(&[("HOTSTOCK__OUTBOX__KEEP_S", "0")]).await?;
+    let product = world.stocked(50).await?;
+    world.sale(product, 20).await?;
+    world.settled(product).await?;
+    wait_for("an empty outbox", PATIENCE, async || {
+        match world.number("SELECT count(*) FROM outbox").await {
+            Ok(0) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
+}
