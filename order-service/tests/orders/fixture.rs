@@ -145,6 +145,11 @@ impl World {
             settings,
         };
         let order = Service::start(setup.order_service()).await?;
+        if broker.is_some() {
+            for service in [&product, &order] {
+                until_connected(service).await?;
+            }
+        }
         Ok(Self {
             stack,
             broker,
@@ -304,6 +309,24 @@ impl World {
         );
         Ok(())
     }
+}
+
+/// Waits until a service hears the broker: then the queues are there too.
+async fn until_connected(service: &Service) -> TestResult {
+    wait_for("a connection to the broker", PATIENCE, async || {
+        let reply = reqwest::get(format!("{}/readyz", service.url())).await;
+        let text = reply
+            .map_err(|error| error.to_string())?
+            .text()
+            .await
+            .map_err(|error| error.to_string())?;
+        if text.contains(r#""rabbitmq":"ok""#) {
+            Ok(())
+        } else {
+            Err(text)
+        }
+    })
+    .await
 }
 
 /// With limits on the database for a machine that is busy with a dozen tests: its slowness is not what they are about.
