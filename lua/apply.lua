@@ -1,10 +1,11 @@
 -- apply.lua: tells the gate what the database has committed (facts) and which holds came to nothing (releases).
 --
 -- Guarantee: each ledger version changes the counter once, in whatever order and however often it arrives; a hold
--- ends once; counter = balance(v) + sum(m) - sum(holds) holds before and after.
+-- ends once; counter = balance(v) + sum(m) - sum(holds) holds before and after, and the same for each buyer's units.
 -- ARGV[1]  number of facts
--- ARGV[2…] per fact: ledger version, signed quantity, request id it settles (empty: none). A negative quantity is
---          a sale, its id enters the sold set; a positive one gives back, the id it voids leaves the set.
+-- ARGV[2…] per fact: ledger version, signed quantity, request id it settles (empty: none), buyer (empty: none). A
+--          negative quantity is a sale, its id enters the sold set; a positive one gives back, the id it voids leaves
+--          the set.
 -- then     per release: request id
 -- Reply: applied  | kept     (not loaded, but somebody is loading: the facts wait for the load)
 --                 | ignored  (not loaded: a later load reads them from the database)
@@ -18,8 +19,10 @@ if not gate and not keep then return 'ignored' end
 -- 1. Collect what the facts and the releases touch.
 local facts, fields, enter, leave = {}, {}, {}, {}
 for i = 1, fact_count do
-  local at = 3 * i - 1
-  local fact = { version = tonumber(ARGV[at]), quantity = tonumber(ARGV[at + 1]), id = ARGV[at + 2] }
+  local at = 4 * i - 2
+  local fact = {
+    version = tonumber(ARGV[at]), quantity = tonumber(ARGV[at + 1]), id = ARGV[at + 2], buyer = ARGV[at + 3],
+  }
   facts[i] = fact
   fields[2 * i - 1] = 'm:' .. ARGV[at]
   fields[2 * i] = 'h:' .. fact.id
@@ -28,7 +31,7 @@ for i = 1, fact_count do
     ids[#ids + 1] = fact.id
   end
 end
-for i = 3 * fact_count + 2, #ARGV do
+for i = 4 * fact_count + 2, #ARGV do
   fields[#fields + 1] = 'h:' .. ARGV[i]
 end
 if #fields == 0 then return keep and 'kept' or 'applied' end
@@ -40,7 +43,10 @@ if #leave > 0 then grown = grown - redis.call('SREM', KEYS[3], unpack(leave)) en
 
 if keep then
   for i = 1, fact_count do
-    redis.call('HSET', KEYS[2], fields[2 * i - 1], integer(facts[i].quantity))
+    local fact = facts[i]
+    local kept = integer(fact.quantity)
+    if fact.buyer ~= '' then kept = kept .. ':' .. fact.buyer end
+    redis.call('HSET', KEYS[2], fields[2 * i - 1], kept)
   end
   return 'kept'
 end
@@ -48,11 +54,22 @@ end
 -- 3. Holds end and give their units back; new versions count.
 local known = redis.call('HMGET', KEYS[2], unpack(fields))
 local delta, ended, seen, pending = 0, {}, {}, {}
+local bought, buyers = {}, {} -- what changes for whom, where the product has a limit
+local function buys(buyer, units)
+  if not gate.limit or buyer == '' then return end
+  if not bought[buyer] then
+    bought[buyer] = 0
+    buyers[#buyers + 1] = buyer
+  end
+  bought[buyer] = bought[buyer] + units
+end
 local function end_hold(index)
   local field = fields[index]
   if known[index] and not seen[field] then
     seen[field] = true
-    delta = delta + tonumber(string.match(known[index], '^(%d+):'))
+    local quantity, _, buyer = parse_hold(known[index])
+    delta = delta + quantity
+    buys(buyer, -quantity)
     ended[#ended + 1] = field
   end
 end
@@ -62,11 +79,15 @@ for i = 1, fact_count do
   if fact.version > gate.v and not known[2 * i - 1] and not pending[fact.version] then
     pending[fact.version] = fact.quantity
     delta = delta + fact.quantity
+    buys(fact.buyer, -fact.quantity)
   end
 end
 for index = 2 * fact_count + 1, #fields do
   end_hold(index)
 end
+
+local owned = owned_by(buyers)
+if not owned then return 'ignored' end
 
 -- 4. `v` moves up over the gapless run: facts of this call, and facts that came out of order before.
 local v = gate.v
@@ -89,5 +110,17 @@ for version, quantity in pairs(pending) do
 end
 redis.call('HSET', KEYS[2], unpack(changed))
 if #ended > 0 then redis.call('HDEL', KEYS[2], unpack(ended)) end
+local having, having_none = {}, {}
+for buyer, units in pairs(bought) do
+  units = owned[buyer] + units
+  if units == 0 then
+    having_none[#having_none + 1] = buyer
+  else
+    having[#having + 1] = buyer
+    having[#having + 1] = integer(units)
+  end
+end
+if #having > 0 then redis.call('HSET', KEYS[4], unpack(having)) end
+if #having_none > 0 then redis.call('HDEL', KEYS[4], unpack(having_none)) end
 if delta ~= 0 then redis.call('INCRBY', KEYS[1], integer(delta)) end
 return 'applied'

@@ -3,7 +3,7 @@
 --
 -- ARGV[1]  how many overdue holds, and how many facts beyond v, to name at most
 -- Reply: { } when not loaded, else
---        { counter, v, holds, held units, facts beyond v, their sum, sold ids, k,
+--        { counter, v, holds, held units, facts beyond v, their sum, sold ids, k, rules,
 --          { request id of an overdue hold… }, { version of a fact beyond v… } }
 -- Cost: one pass over the hash, that is over the holds in flight.
 
@@ -16,14 +16,14 @@ local fields = redis.call('HGETALL', KEYS[2])
 for i = 1, #fields, 2 do
   local kind, rest = string.sub(fields[i], 1, 2), string.sub(fields[i], 3)
   if kind == 'h:' then
-    local quantity, deadline = string.match(fields[i + 1], '^(%d+):(%d+)$')
+    local quantity, deadline = parse_hold(fields[i + 1])
     holds = holds + 1
-    held = held + tonumber(quantity)
-    if tonumber(deadline) <= now_ms and #overdue < named_max then overdue[#overdue + 1] = rest end
+    held = held + quantity
+    if deadline <= now_ms and #overdue < named_max then overdue[#overdue + 1] = rest end
   elseif kind == 'm:' then
     facts = facts + 1
-    sum = sum + tonumber(fields[i + 1])
+    sum = sum + parse_fact(fields[i + 1])
     if #versions < named_max then versions[#versions + 1] = tonumber(rest) end
   end
 end
-return { gate.counter, gate.v, holds, held, facts, sum, gate.sold, gate.k, overdue, versions }
+return { gate.counter, gate.v, holds, held, facts, sum, gate.sold, gate.k, gate.rules, overdue, versions }

@@ -1,10 +1,173 @@
-//! The running service: health, listeners, migration at start.
+//! The application: pools, queues and workers, built once; and how it runs and ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use contracts::messaging::ORDER_RESULT;
+use contracts::order::Flow;
+use platform::amqp::{Consumer, Link, Source};
+use platform::database::{self, Pool, migrate_when_reachable, pool};
+use platform::http::health::Health;
+use platform::{serve, telemetry};
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::db;
-use platform::database::{self, migrate_when_reachable};
-use platform::http::health::Health;
-use platform::{serve, telemetry};
+use crate::db::place::{Place, Placed, place};
+use crate::db::queue::{Limits, Queue};
+use crate::messaging::results;
+use crate::orders::watch::Watch;
+use crate::outbox::listen;
+use crate::outbox::relay::Relay;
+use crate::product_client::ProductClient;
+use crate::saga::run::Runner;
+use crate::{http, metrics, workers};
+
+/// What handlers get.
+pub struct App {
+    /// Database connections for everything but the queues.
+    pub pool: Pool,
+    /// The connections to the broker: the relay's, and the one on which results come in.
+    pub links: [Link; 2],
+    /// Where new orders go.
+    pub placing: Queue<Place, Placed>,
+    /// Runs steps of sagas.
+    pub runner: Runner,
+    /// Who waits for an order.
+    pub watch: Watch,
+    /// Wakes the recovery worker.
+    pub recovery: Arc<Notify>,
+    /// What requests have begun, and goes on without them.
+    pub tasks: TaskTracker,
+    /// How many of those may run at once.
+    pub in_flight: Arc<Semaphore>,
+    /// The flow of paths without a version.
+    pub default_flow: Flow,
+    /// How long a request may wait for its outcome.
+    pub request_deadline: Duration,
+    /// How long an order of v2 may be PENDING before it is asked again, milliseconds.
+    pub pending_deadline_ms: i64,
+    /// Cancelled when the service is to end.
+    pub stop: CancellationToken,
+}
+
+/// The tasks behind it.
+pub struct Tasks {
+    begun: TaskTracker,
+    consuming: JoinHandle<()>,
+    flushers: Vec<JoinHandle<()>>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl App {
+    /// Builds everything and starts the tasks. Connects nothing yet.
+    ///
+    /// # Errors
+    /// When a URL or a pool setting is unusable.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn start(config: &Config, stop: CancellationToken) -> anyhow::Result<(Arc<Self>, Tasks)> {
+        let shared = pool(&config.database)?;
+        let writing = pool(&config.writing_database())?;
+        let limits = Limits {
+            capacity: config.orders.queue_capacity,
+            flush_max: config.orders.flush_max,
+            transaction: Duration::from_millis(config.orders.transaction_limit_ms),
+        };
+        let (placing, placer) = Queue::start("place", writing.clone(), limits, place);
+        let client = ProductClient::new(&config.product)?;
+        let (runner, concluder) = Runner::start(client, writing.clone(), limits, config.saga.clone());
+        let watch = Watch::new(config.orders.viewers_max);
+        let tasks = TaskTracker::new();
+        let (recovery, outbox) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let relay = Relay::new(
+            writing.clone(),
+            &config.rabbitmq,
+            &config.outbox,
+            outbox.clone(),
+            recovery.clone(),
+        );
+        let results = results(config, stop.clone());
+        let links = [relay.link(), results.link.clone()];
+        let handler = results::Handler {
+            runner: runner.clone(),
+            stop: stop.clone(),
+        };
+        let consuming = tokio::spawn(results.run(move |delivery| handler.clone().handle(delivery)));
+        let workers = vec![
+            tokio::spawn(relay.run()),
+            tokio::spawn(listen::run(writing.clone(), outbox)),
+            tokio::spawn(workers::purge::run(shared.clone(), config.outbox.keep_s)),
+            tokio::spawn(workers::recovery::run(
+                writing,
+                runner.clone(),
+                recovery.clone(),
+                tasks.clone(),
+                config.saga.clone(),
+            )),
+            tokio::spawn(watch.clone().run(shared.clone())),
+        ];
+        let app = Self {
+            pool: shared,
+            links,
+            placing,
+            runner,
+            watch,
+            recovery,
+            tasks: tasks.clone(),
+            in_flight: Arc::new(Semaphore::new(config.orders.in_flight_max)),
+            default_flow: config.orders.default_flow.flow(),
+            request_deadline: config.server.request_deadline(),
+            pending_deadline_ms: i64::try_from(config.saga.pending_deadline_ms).unwrap_or(i64::MAX),
+            stop,
+        };
+        let flushers = vec![placer, concluder];
+        Ok((
+            Arc::new(app),
+            Tasks {
+                begun: tasks,
+                consuming,
+                flushers,
+                workers,
+            },
+        ))
+    }
+}
+
+/// Who takes in what became of orders.
+fn results(config: &Config, stop: CancellationToken) -> Consumer {
+    Consumer {
+        url: config.rabbitmq.url.clone(),
+        name: "stock results",
+        source: Source::Route(ORDER_RESULT),
+        prefetch: config.rabbitmq.prefetch,
+        link: Link::default(),
+        stop,
+    }
+}
+
+impl Tasks {
+    /// Lets what was begun come to its end, at most for `grace` in all. Call it after the last handler has ended and the
+    /// last [`App`] is dropped. Says whether everything was dealt with; what was not is taken up by recovery.
+    pub async fn drain(self, grace: Duration) -> bool {
+        for worker in self.workers {
+            worker.abort();
+        }
+        let ended = async {
+            self.begun.close();
+            self.begun.wait().await;
+            self.consuming.await.ok();
+            for flusher in self.flushers {
+                flusher.await.ok();
+            }
+        };
+        tokio::time::timeout(grace, ended).await.is_ok()
+    }
+}
 
 /// Serves until SIGTERM or SIGINT, then drains and returns.
 ///
@@ -16,8 +179,8 @@ use platform::{serve, telemetry};
 pub async fn run(config: &Config) -> anyhow::Result<()> {
     let listeners = serve::Listeners::bind(&config.server)?;
     let stop = serve::stop_on_signal()?;
-    let metrics = telemetry::install_metrics()?;
-    let health = database::health_checks(Health::builder(), &config.database, db::migrations)?.build();
+    let recorded = telemetry::install_metrics()?;
+    metrics::touch();
     let migrating = tokio::spawn({
         let (url, stop) = (config.database.url.clone(), stop.clone());
         async move {
@@ -30,16 +193,27 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
             migrated
         }
     });
-    serve::run(
+    let (app, tasks) = App::start(config, stop.clone())?;
+    let links = app.links.clone();
+    let checks = Health::builder().optional("rabbitmq", move || {
+        std::future::ready(links.iter().try_for_each(Link::check))
+    });
+    let health = database::health_checks(checks, &config.database, db::migrations)?.build();
+    let served = serve::run(
         &config.server,
         listeners,
         health,
-        metrics,
-        |_public| {},
-        |_admin| {},
+        recorded,
+        http::public(&app),
+        http::admin(&app),
         stop,
     )
-    .await?;
+    .await;
+    drop(app);
+    if !tasks.drain(config.server.shutdown_grace()).await {
+        tracing::warn!("not everything came to its end within the grace; recovery takes up what was left");
+    }
+    served?;
     if migrating.is_finished() {
         migrating.await??;
     } else {

@@ -1,7 +1,9 @@
 //! The configuration: `config/order-service.toml` is built in and documents every key; a file, the environment and
 //! flags go before it.
 
-use platform::config::{ConfigError, DatabaseConfig, LogConfig, ServerConfig, load};
+use contracts::order::Flow;
+use platform::amqp::validate_url;
+use platform::config::{ConfigError, DatabaseConfig, LogConfig, Secret, ServerConfig, in_range, load};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -18,6 +20,115 @@ pub struct Config {
     pub log: LogConfig,
     /// Postgres.
     pub database: DatabaseConfig,
+    /// product-service over HTTP.
+    pub product: ProductConfig,
+    /// Orders.
+    pub orders: OrdersConfig,
+    /// The saga.
+    pub saga: SagaConfig,
+    /// Messages.
+    pub rabbitmq: RabbitMqConfig,
+    /// Messages stored.
+    pub outbox: OutboxConfig,
+}
+
+/// Section `[rabbitmq]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RabbitMqConfig {
+    /// `amqp://user:password@host:port/virtual-host`.
+    pub url: Secret,
+    /// Results under way at once, 1..=10000.
+    pub prefetch: u16,
+    /// Longest wait for the broker to confirm a batch, ms, 100..=4000.
+    pub confirm_timeout_ms: u64,
+}
+
+/// Section `[outbox]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct OutboxConfig {
+    /// Messages per batch at most, 1..=5000.
+    pub batch_max: i64,
+    /// How often the relay looks when nobody wakes it, ms, 10..=60000.
+    pub poll_ms: u64,
+    /// Failures after which a message is DEAD, 1..=1000.
+    pub attempts_max: i32,
+    /// First pause after a failure, ms, 1..=60000.
+    pub retry_ms: u64,
+    /// Longest pause, ms, 1..=3600000.
+    pub retry_max_ms: u64,
+    /// How long sent messages are kept, s, 0..=31536000.
+    pub keep_s: i64,
+}
+
+/// Section `[product]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProductConfig {
+    /// `http://host:port`.
+    pub url: Secret,
+    /// Longest wait for one answer, ms, 10..=60000.
+    pub timeout_ms: u64,
+    /// Longest wait for a connection, ms, 1..=60000.
+    pub connect_timeout_ms: u64,
+}
+
+/// Section `[orders]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrdersConfig {
+    /// The flow of paths without a version.
+    pub default_flow: Version,
+    /// Orders, and conclusions about them, that may wait to be written, 1..=1000000.
+    pub queue_capacity: usize,
+    /// Of those, per transaction at most, 1..=10000.
+    pub flush_max: usize,
+    /// Longest transaction, ms, 100..=60000.
+    pub transaction_limit_ms: u64,
+    /// Requests of v1 that may be under way, 1..=100000.
+    pub in_flight_max: usize,
+    /// Clients that may watch orders, 1..=100000.
+    pub viewers_max: usize,
+}
+
+/// A version of the order API, which is a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Version {
+    /// Synchronous.
+    V1,
+    /// Asynchronous.
+    V2,
+}
+
+impl Version {
+    /// The flow it stands for.
+    #[must_use]
+    pub const fn flow(self) -> Flow {
+        match self {
+            Self::V1 => Flow::Sync,
+            Self::V2 => Flow::Async,
+        }
+    }
+}
+
+/// Section `[saga]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SagaConfig {
+    /// First pause between two tries, ms, 1..=60000.
+    pub retry_ms: u64,
+    /// Longest pause, ms, 1..=3600000.
+    pub retry_max_ms: u64,
+    /// Tries of a decrease by recovery, 1..=1000.
+    pub tries_max: i32,
+    /// Steps that recovery works at, at once, 1..=1000.
+    pub concurrency: usize,
+    /// How long a step taken up is left to whoever has it, ms, 100..=600000.
+    pub lease_ms: u64,
+    /// How long an order of v2 may be PENDING before it is asked again, ms, 100..=86400000.
+    pub pending_deadline_ms: u64,
 }
 
 impl Config {
@@ -30,7 +141,94 @@ impl Config {
         config.server.validate()?;
         config.log.validate()?;
         config.database.validate()?;
+        config.product.validate()?;
+        config.orders.validate()?;
+        config.saga.validate()?;
+        config.rabbitmq.validate()?;
+        config.outbox.validate()?;
         Ok(config)
+    }
+
+    /// The database section as queues and workers use it: connections of their own, so that listings never keep an order
+    /// waiting.
+    #[must_use]
+    pub fn writing_database(&self) -> DatabaseConfig {
+        DatabaseConfig {
+            pool_size: WRITERS,
+            ..self.database.clone()
+        }
+    }
+}
+
+/// Who writes: placing, concluding, recovery, the relay; who listens for it; and one to spare.
+const WRITERS: usize = 6;
+
+fn is_url(key: &str, url: &Secret, schemes: &[&str]) -> Result<(), ConfigError> {
+    let parsed = url::Url::parse(url.expose()).ok();
+    if parsed.is_some_and(|parsed| schemes.contains(&parsed.scheme()) && parsed.has_host()) {
+        return Ok(());
+    }
+    Err(ConfigError::OutOfRange {
+        key: key.to_owned(),
+        value: format!("`{url}`"),
+        allowed: format!("a URL beginning with {}://", schemes.join(":// or ")),
+    })
+}
+
+impl RabbitMqConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        validate_url("rabbitmq.url", &self.url)?;
+        in_range("rabbitmq.prefetch", self.prefetch, 1..=10_000)?;
+        // The relay's transaction waits for it, and Postgres ends one that is idle for 5 s.
+        in_range("rabbitmq.confirm_timeout_ms", self.confirm_timeout_ms, 100..=4000)
+    }
+}
+
+impl OutboxConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        in_range("outbox.batch_max", self.batch_max, 1..=5000)?;
+        in_range("outbox.poll_ms", self.poll_ms, 10..=60_000)?;
+        in_range("outbox.attempts_max", self.attempts_max, 1..=1000)?;
+        in_range("outbox.retry_ms", self.retry_ms, 1..=60_000)?;
+        in_range("outbox.retry_max_ms", self.retry_max_ms, 1..=3_600_000)?;
+        in_range("outbox.keep_s", self.keep_s, 0..=31_536_000)
+    }
+}
+
+impl ProductConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        is_url("product.url", &self.url, &["http"])?;
+        in_range("product.timeout_ms", self.timeout_ms, 10..=60_000)?;
+        in_range("product.connect_timeout_ms", self.connect_timeout_ms, 1..=60_000)
+    }
+}
+
+impl OrdersConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        in_range("orders.queue_capacity", self.queue_capacity, 1..=1_000_000)?;
+        in_range("orders.flush_max", self.flush_max, 1..=10_000)?;
+        in_range(
+            "orders.transaction_limit_ms",
+            self.transaction_limit_ms,
+            100..=60_000,
+        )?;
+        in_range("orders.in_flight_max", self.in_flight_max, 1..=100_000)?;
+        in_range("orders.viewers_max", self.viewers_max, 1..=100_000)
+    }
+}
+
+impl SagaConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        in_range("saga.retry_ms", self.retry_ms, 1..=60_000)?;
+        in_range("saga.retry_max_ms", self.retry_max_ms, 1..=3_600_000)?;
+        in_range("saga.tries_max", self.tries_max, 1..=1000)?;
+        in_range("saga.concurrency", self.concurrency, 1..=1000)?;
+        in_range("saga.lease_ms", self.lease_ms, 100..=600_000)?;
+        in_range(
+            "saga.pending_deadline_ms",
+            self.pending_deadline_ms,
+            100..=86_400_000,
+        )
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use platform::amqp::validate_url;
 use platform::config::{ConfigError, DatabaseConfig, LogConfig, Secret, ServerConfig, in_range, load};
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,20 @@ pub struct Config {
     pub gate: GateConfig,
     /// The decision in Postgres.
     pub ledger: LedgerConfig,
+    /// Messages.
+    pub rabbitmq: RabbitMqConfig,
+}
+
+/// Section `[rabbitmq]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct RabbitMqConfig {
+    /// `amqp://user:password@host:port/virtual-host`.
+    pub url: Secret,
+    /// Messages under way at once, 1..=10000.
+    pub prefetch: u16,
+    /// Longest wait for the broker to confirm a result, ms, 100..=60000.
+    pub confirm_timeout_ms: u64,
 }
 
 /// Section `[redis]`.
@@ -132,6 +147,13 @@ impl Config {
         in_range(
             "ledger.transaction_limit_ms",
             self.ledger.transaction_limit_ms,
+            100..=60_000,
+        )?;
+        validate_url("rabbitmq.url", &self.rabbitmq.url)?;
+        in_range("rabbitmq.prefetch", self.rabbitmq.prefetch, 1..=10_000)?;
+        in_range(
+            "rabbitmq.confirm_timeout_ms",
+            self.rabbitmq.confirm_timeout_ms,
             100..=60_000,
         )
     }

@@ -1,7 +1,7 @@
 //! product-service: owns products and stock.
 //!
 //! In reading order: [`stock`] has the verbs, `stock/decrease.rs` first; [`domain`] the rules they follow; [`gate`] and
-//! [`ledger`] the two stores; [`http`] the outside; [`app`] how it is put together.
+//! [`ledger`] the two stores; [`messaging`] and [`http`] the outside; [`app`] how it is put together.
 
 pub mod stock;
 
@@ -10,6 +10,8 @@ pub mod domain;
 pub mod gate;
 
 pub mod ledger;
+
+pub mod messaging;
 
 pub mod http;
 

@@ -12,6 +12,7 @@ use product_service::app::App;
 use product_service::config::Config;
 use product_service::gate::Gate;
 use product_service::ledger::MIGRATIONS;
+use product_service::messaging::Messaging;
 use product_service::stock::audit::audit;
 use product_service::{http, metrics};
 
@@ -79,7 +80,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .await
         .context("migrating the database")?;
     let (app, tasks) = App::start(&config)?;
-    let health = health(&app, &config)?;
+    let messaging = Messaging::start(&app, &config.rabbitmq);
+    let health = health(&app, &messaging, &config)?;
     let served = run(
         &config.server,
         listeners,
@@ -90,6 +92,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         stop,
     )
     .await;
+    messaging.end(config.server.shutdown_grace()).await;
     drop(app);
     if !tasks.drain(config.server.shutdown_grace()).await {
         tracing::error!(
@@ -99,12 +102,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(served?)
 }
 
-fn health(app: &App, config: &Config) -> anyhow::Result<Health> {
-    let gate = app.gate.clone();
-    let health = Health::builder().optional("redis", move || {
-        let gate = gate.clone();
-        async move { gate.ping().await }
-    });
+fn health(app: &App, messaging: &Messaging, config: &Config) -> anyhow::Result<Health> {
+    let (gate, link) = (app.gate.clone(), messaging.link());
+    let health = Health::builder()
+        .optional("redis", move || {
+            let gate = gate.clone();
+            async move { gate.ping().await }
+        })
+        .optional("rabbitmq", move || std::future::ready(link.check()));
     Ok(database::health_checks(health, &config.database, || MIGRATIONS)?.build())
 }
 

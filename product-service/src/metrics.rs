@@ -28,6 +28,9 @@ const GATE_BATCH: &str = "hotstock_gate_batch_size";
 const GATE_SECONDS: &str = "hotstock_gate_batch_seconds";
 const DECIDE_BATCH: &str = "hotstock_decide_batch_size";
 const DECIDE_SECONDS: &str = "hotstock_decide_batch_seconds";
+const MESSAGES_DEAD: &str = "hotstock_stock_requests_dead_total";
+const MESSAGES_HELD: &str = "hotstock_stock_requests_held_total";
+const RESULTS_UNCONFIRMED: &str = "hotstock_stock_results_unconfirmed_total";
 
 /// Calls of Redis that the breaker watches, as a label.
 const CALL_KINDS: [&str; 3] = ["reserve", "settle", "ping"];
@@ -62,7 +65,9 @@ pub fn touch() {
         .for_each(|state| counter!(BREAKER_TRANSITIONS, "to" => state.word()).absolute(0));
     breaker_is(BreakerState::Closed);
     counter!(SETTLE_DROPPED).absolute(0);
-    counter!(DECIDE_FAILURES).absolute(0);
+    for series in [DECIDE_FAILURES, MESSAGES_DEAD, MESSAGES_HELD, RESULTS_UNCONFIRMED] {
+        counter!(series).absolute(0);
+    }
 }
 
 /// The gate has spoken about one request.
@@ -204,6 +209,24 @@ pub fn reconcile_failed(error: &impl Display) {
 /// The list of hot products could not be refreshed.
 pub fn hot_products_failed(error: &LedgerError) {
     tracing::warn!(%error, "the list of hot products could not be refreshed");
+}
+
+/// A message that nobody can act on goes to the dead letters.
+pub fn message_dead(why: &impl Display) {
+    counter!(MESSAGES_DEAD).increment(1);
+    tracing::warn!(%why, "a message is set aside");
+}
+
+/// A message is held, because nobody can decide at the moment.
+pub fn message_held(why: Unavailable) {
+    counter!(MESSAGES_HELD).increment(1);
+    tracing::debug!(why = why.word(), "a message is held");
+}
+
+/// A result was not confirmed by the broker; it is published again.
+pub fn result_not_confirmed(why: &str) {
+    counter!(RESULTS_UNCONFIRMED).increment(1);
+    tracing::debug!(why, "a result was not confirmed");
 }
 
 #[expect(clippy::cast_precision_loss, reason = "batch sizes are small")]

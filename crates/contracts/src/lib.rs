@@ -2,5 +2,7 @@
 
 pub mod error;
 pub mod limits;
+pub mod messaging;
+pub mod order;
 pub mod product;
 pub mod stock;

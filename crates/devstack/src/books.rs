@@ -2,10 +2,12 @@
 //!
 //! Read-only. It looks at the tables and keys themselves, not through the services it judges.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use redis::FromRedisValue;
 use tokio_postgres::{NoTls, Row};
 
 use crate::wait::wait_for;
@@ -41,6 +43,13 @@ LEFT JOIN stock_ledger l ON l.product_id = p.id AND l.stock_version = s.last_ver
 WHERE p.id = ANY($1)
 ORDER BY p.id";
 
+/// What buyers own of products with a purchase limit.
+const OWNED: &str = "-- audit: what buyers own
+SELECT l.product_id, l.buyer_id, sum(CASE direction WHEN 'OUT' THEN quantity ELSE -quantity END)::bigint
+FROM stock_ledger l JOIN products p ON p.id = l.product_id
+WHERE p.id = ANY($1) AND p.purchase_limit IS NOT NULL AND l.buyer_id IS NOT NULL
+GROUP BY l.product_id, l.buyer_id";
+
 /// The books of one product, as found. All numbers are units unless said otherwise.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProductBooks {
@@ -66,8 +75,32 @@ pub struct ProductBooks {
     pub units_sold: i64,
     /// Whether versions run 1, 2, 3, … and every balance is the one before plus the movement.
     pub follows: bool,
+    /// What each buyer owns, of a product with a purchase limit; buyers who own nothing are left out.
+    pub owned: Owned,
     /// The gate, if the product is loaded there and Redis was asked.
     pub gate: Option<GateBooks>,
+}
+
+/// What buyers own: units by buyer. There may be many: it shows itself by their number.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Owned(pub BTreeMap<String, i64>);
+
+impl Owned {
+    /// The first few who own otherwise in `other`, in words.
+    fn difference(&self, other: &Self) -> String {
+        let buyers = self.0.keys().chain(other.0.keys());
+        let units = |owned: &Self, buyer: &String| owned.0.get(buyer).copied().unwrap_or(0);
+        let differ = buyers.filter(|buyer| units(self, buyer) != units(other, buyer));
+        let words =
+            differ.map(|buyer| format!("{buyer} {}, not {}", units(other, buyer), units(self, buyer)));
+        words.take(5).collect::<Vec<_>>().join("; ")
+    }
+}
+
+impl fmt::Debug for Owned {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} buyers", self.0.len())
+    }
 }
 
 /// What the gate in Redis says about one product.
@@ -85,6 +118,8 @@ pub struct GateBooks {
     pub pending: usize,
     /// Their signed units.
     pub units_pending: i64,
+    /// What each buyer owns or has on hold, of a product with a purchase limit.
+    pub owned: Owned,
 }
 
 impl ProductBooks {
@@ -131,6 +166,7 @@ impl ProductBooks {
                 units_held,
                 pending,
                 units_pending,
+                ref owned,
             } = *gate;
             check(
                 counter == stock,
@@ -147,6 +183,13 @@ impl ProductBooks {
             check(
                 version == stock_version,
                 format!("gate at version {version}, stock at {stock_version}"),
+            );
+            check(
+                *owned == self.owned,
+                format!(
+                    "by the gate buyers own otherwise than by the ledger: {}",
+                    self.owned.difference(owned)
+                ),
             );
         }
         faults
@@ -175,6 +218,17 @@ pub async fn audit(
     for product_id in product_ids {
         if !books.iter().any(|product| product.product_id == *product_id) {
             bail!("audit: there is no product {product_id}");
+        }
+    }
+    let owned = query_rows(database_url, OWNED, product_ids)
+        .await
+        .context("audit: reading what buyers own")?;
+    for row in owned {
+        let (product_id, buyer, units): (i64, String, i64) =
+            (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+        let product = books.iter_mut().find(|product| product.product_id == product_id);
+        if let Some(product) = product.filter(|_| units != 0) {
+            product.owned.0.insert(buyer, units);
         }
     }
     for product in &mut books {
@@ -282,6 +336,7 @@ fn parse_row(row: &Row) -> Result<ProductBooks, tokio_postgres::Error> {
         units_out: row.try_get(8)?,
         units_sold: row.try_get(9)?,
         follows: row.try_get(10)?,
+        owned: Owned::default(),
         gate: None,
     })
 }
@@ -291,25 +346,41 @@ async fn read_gates(redis_url: &str, product_ids: &[i64]) -> Result<HashMap<i64,
         .get_multiplexed_async_connection()
         .await?;
     let mut gates = HashMap::new();
-    for &product_id in product_ids {
-        let (counter, fields): (Option<i64>, HashMap<String, String>) = redis::pipe()
-            .atomic()
-            .cmd("GET")
-            .arg(format!("stock:{{{product_id}}}"))
-            .cmd("HGETALL")
-            .arg(format!("stock:{{{product_id}}}:gate"))
-            .query_async(&mut connection)
-            .await?;
-        // The counter missing, or only a lease in the hash: not loaded.
-        if let (Some(counter), Some(_)) = (counter, fields.get("v")) {
-            let gate = parse_gate(counter, &fields).with_context(|| format!("product {product_id}"))?;
-            gates.insert(product_id, gate);
+    for product_ids in product_ids.chunks(PRODUCTS_PER_CALL) {
+        let mut calls = redis::pipe();
+        calls.atomic();
+        for product_id in product_ids {
+            calls.cmd("GET").arg(format!("stock:{{{product_id}}}"));
+            calls.cmd("HGETALL").arg(format!("stock:{{{product_id}}}:gate"));
+            calls.cmd("HGETALL").arg(format!("stock:{{{product_id}}}:buyers"));
+        }
+        let replies: Vec<redis::Value> = calls.query_async(&mut connection).await?;
+        for (product_id, reply) in product_ids.iter().zip(replies.chunks_exact(3)) {
+            let counter = Option::<i64>::from_redis_value_ref(&reply[0])?;
+            let fields = HashMap::<String, String>::from_redis_value_ref(&reply[1])?;
+            let mut owned = BTreeMap::<String, i64>::from_redis_value_ref(&reply[2])?;
+            // The counter missing, or only a lease in the hash: not loaded.
+            if let (Some(counter), Some(_)) = (counter, fields.get("v")) {
+                let gate = parse_gate(counter, &fields).with_context(|| format!("product {product_id}"))?;
+                owned.retain(|buyer, units| !buyer.is_empty() && *units != 0); // the empty one keeps the key in being
+                gates.insert(
+                    *product_id,
+                    GateBooks {
+                        owned: Owned(owned),
+                        ..gate
+                    },
+                );
+            }
         }
     }
     Ok(gates)
 }
 
-/// Fields: `v`, `m:<version>` = signed units, `h:<request id>` = `units:deadline in ms`; others are of no concern.
+/// Products looked at in one round trip.
+const PRODUCTS_PER_CALL: usize = 500;
+
+/// Fields: `v`, `m:<version>` = signed units, `h:<request id>` = `units:deadline in ms`, where `:buyer` may follow; others
+/// are of no concern.
 fn parse_gate(counter: i64, fields: &HashMap<String, String>) -> Result<GateBooks> {
     let mut gate = GateBooks {
         counter,
@@ -318,10 +389,13 @@ fn parse_gate(counter: i64, fields: &HashMap<String, String>) -> Result<GateBook
         units_held: 0,
         pending: 0,
         units_pending: 0,
+        owned: Owned::default(),
     };
     for (field, value) in fields {
         let number = |text: &str| {
-            text.parse::<i64>()
+            let units = text.split(':').next().unwrap_or_default();
+            units
+                .parse::<i64>()
                 .with_context(|| format!("field {field} holds {value:?}"))
         };
         if field == "v" {
@@ -330,9 +404,8 @@ fn parse_gate(counter: i64, fields: &HashMap<String, String>) -> Result<GateBook
             gate.pending += 1;
             gate.units_pending += number(value)?;
         } else if field.starts_with("h:") {
-            let units = value.split_once(':').map_or(value.as_str(), |(units, _)| units);
             gate.holds += 1;
-            gate.units_held += number(units)?;
+            gate.units_held += number(value)?;
         }
     }
     Ok(gate)
@@ -355,6 +428,7 @@ mod tests {
             units_out: 40,
             units_sold: 40,
             follows: true,
+            owned: Owned(BTreeMap::from([("ann".to_owned(), 40)])),
             gate: Some(GateBooks {
                 counter: 60,
                 version: 3,
@@ -362,6 +436,7 @@ mod tests {
                 units_held: 0,
                 pending: 0,
                 units_pending: 0,
+                owned: Owned(BTreeMap::from([("ann".to_owned(), 40)])),
             }),
         }
     }
@@ -373,7 +448,7 @@ mod tests {
 
     #[test]
     fn every_disagreement_is_a_fault() {
-        let wrong: [fn(&mut ProductBooks); 7] = [
+        let wrong: [fn(&mut ProductBooks); 8] = [
             |books| books.stock = 61,
             |books| books.follows = false,
             |books| books.units_out = 41,
@@ -381,6 +456,7 @@ mod tests {
             |books| books.last_balance = 59,
             |books| books.gate.as_mut().unwrap().counter = 59,
             |books| books.gate.as_mut().unwrap().holds = 1,
+            |books| books.gate.as_mut().unwrap().owned = Owned::default(),
         ];
         for change in wrong {
             let mut books = balanced();
@@ -394,8 +470,8 @@ mod tests {
         let fields = [
             ("v", "5"),
             ("m:7", "-2"),
-            ("m:8", "3"),
-            ("h:DEC-1", "2:1700000000000"),
+            ("m:8", "3:ann"),
+            ("h:DEC-1", "2:1700000000000:ann"),
             ("k", "9"),
         ]
         .map(|(field, value)| (field.to_owned(), value.to_owned()));
@@ -407,6 +483,7 @@ mod tests {
             units_held: 2,
             pending: 2,
             units_pending: 1,
+            owned: Owned::default(),
         };
         assert_eq!(gate, expected);
     }

@@ -46,6 +46,14 @@ pub async fn create_product(
         .with_context(|| format!("the new product has no id: {product}"))
 }
 
+/// `PATCH /v1/products/{id}`: no buyer may own more units than `limit`.
+pub async fn limit_purchases(product_url: &str, product_id: i64, limit: i64) -> Result<()> {
+    let path = format!("/v1/products/{product_id}");
+    let body = serde_json::to_vec(&serde_json::json!({ "purchaseLimit": limit }))?;
+    let answer = ask(product_url, Method::PATCH, &path, body).await?;
+    expect(&answer, StatusCode::OK, &format!("PATCH {path}")).map(drop)
+}
+
 /// How many products there are.
 pub async fn count_products(product_url: &str) -> Result<i64> {
     let path = "/v1/products?page=0&size=1";

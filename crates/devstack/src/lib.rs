@@ -3,7 +3,7 @@
 //! `cargo dev` (the binary `dev` of this crate), the integration tests and the benches all use this one library, so
 //! that what is tested and measured is started the same way as what a newcomer runs.
 //!
-//! - [`servers`]: private Postgres and Redis
+//! - [`servers`]: private Postgres, Redis and RabbitMQ
 //! - [`service`]: product-service and order-service as processes
 //! - [`test_stack`]: what an integration test starts with
 //! - [`proxy`]: a proxy in front of a server, to make the way to it fail
@@ -31,7 +31,8 @@ pub mod wait;
 
 pub use rustix::process::Signal;
 pub use servers::{
-    Durability, Postgres, PostgresOptions, Redis, RedisOptions, Server, shared_postgres, shared_redis,
+    Durability, Postgres, PostgresOptions, RabbitMq, RabbitMqOptions, Redis, RedisOptions, Server,
+    shared_postgres, shared_rabbitmq, shared_redis,
 };
 pub use service::{Service, ServiceOptions};
 pub use test_stack::TestStack;

@@ -59,7 +59,8 @@ pub struct Proxy {
 }
 
 struct Shared {
-    upstream: SocketAddr,
+    /// Where connections lead.
+    upstream: watch::Sender<SocketAddr>,
     fault: watch::Sender<Current>,
     connections_hit: AtomicU64,
     bytes_hit: AtomicU64,
@@ -80,7 +81,7 @@ impl Proxy {
         let port = holder.local_addr()?.port();
         let listener = listen(port)?;
         let shared = Arc::new(Shared {
-            upstream,
+            upstream: watch::Sender::new(upstream),
             fault: watch::Sender::new(Current::default()),
             connections_hit: AtomicU64::new(0),
             bytes_hit: AtomicU64::new(0),
@@ -115,6 +116,11 @@ impl Proxy {
             current.number += 1;
             current.fault = fault;
         });
+    }
+
+    /// Leads to another server from now on. Existing connections are reset.
+    pub fn retarget(&self, upstream: SocketAddr) {
+        self.shared.upstream.send_replace(upstream);
     }
 
     /// How much the faults have hit so far.
@@ -194,9 +200,11 @@ struct Connection {
 
 impl Connection {
     async fn serve(self, mut client: TcpStream) {
+        let mut upstream = self.shared.upstream.subscribe();
         let end = tokio::select! {
             end = self.relay(&mut client) => end,
             end = self.until_reset() => end,
+            _ = upstream.changed() => End::Reset,
         };
         if matches!(end, End::Reset) {
             client.set_zero_linger().ok();
@@ -216,7 +224,8 @@ impl Connection {
     }
 
     async fn relay(&self, client: &mut TcpStream) -> End {
-        let connecting = TcpStream::connect(self.shared.upstream);
+        let upstream = *self.shared.upstream.borrow();
+        let connecting = TcpStream::connect(upstream);
         let Ok(Ok(mut server)) = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await else {
             return End::Reset;
         };

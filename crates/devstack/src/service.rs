@@ -40,6 +40,8 @@ impl ServiceOptions {
         options.set("NO_COLOR", "1");
         options.set("HOTSTOCK__LOG__FORMAT", "human");
         options.set("HOTSTOCK__LOG__FILTER", "info");
+        // Nobody, unless it is said who: not a RabbitMQ that happens to run on this machine.
+        options.set("HOTSTOCK__RABBITMQ__URL", "amqp://127.0.0.1:1");
         options
     }
 
@@ -53,6 +55,12 @@ impl ServiceOptions {
     #[must_use]
     pub fn redis_url(self, url: &str) -> Self {
         self.env("HOTSTOCK__REDIS__URL", url)
+    }
+
+    /// The RabbitMQ between the services.
+    #[must_use]
+    pub fn amqp_url(self, url: &str) -> Self {
+        self.env("HOTSTOCK__RABBITMQ__URL", url)
     }
 
     /// Any setting, as `HOTSTOCK__SECTION__KEY`.

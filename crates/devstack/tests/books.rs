@@ -26,9 +26,9 @@ async fn redis_do(url: &str, words: &[&str]) {
 }
 
 const TABLES: &str = "
-    CREATE TABLE products (id bigint, stock bigint, stock_version bigint, stock_strategy text);
+    CREATE TABLE products (id bigint, stock bigint, stock_version bigint, stock_strategy text, purchase_limit bigint);
     CREATE TABLE stock_ledger (product_id bigint, stock_version bigint, direction text, quantity bigint,
-        balance_after bigint, reason text);
+        balance_after bigint, reason text, buyer_id text);
     INSERT INTO products VALUES (1, 7, 3, 'REDIS_FIRST'), (2, 0, 0, 'DB_ONLY');
     INSERT INTO stock_ledger VALUES (1, 1, 'IN', 10, 10, 'INITIAL'), (1, 2, 'OUT', 4, 6, 'ORDER_DECREMENT'),
         (1, 3, 'IN', 1, 7, 'ORDER_INCREMENT');";

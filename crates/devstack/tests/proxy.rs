@@ -200,6 +200,24 @@ async fn a_server_that_is_away_looks_away_and_can_come_back() -> TestResult {
     expect_end(&mut stream).await
 }
 
+#[tokio::test]
+async fn led_to_another_server_it_resets_what_leads_to_the_old_one() -> TestResult {
+    let old = TcpListener::bind("127.0.0.1:0").await?;
+    let new = TcpListener::bind("127.0.0.1:0").await?;
+    let proxy = Proxy::start(old.local_addr()?)?;
+    let mut before = connect(&proxy).await?;
+    let _old_server = old.accept().await?;
+    proxy.retarget(new.local_addr()?);
+    expect_reset(&mut before).await?;
+    let mut after = connect(&proxy).await?;
+    let (mut new_server, _) = new.accept().await?;
+    after.write_all(b"hello").await?;
+    let mut heard = [0; 5];
+    new_server.read_exact(&mut heard).await?;
+    assert_eq!(&heard, b"hello");
+    Ok(())
+}
+
 /// Waits until a connection ends, however.
 async fn expect_end(stream: &mut TcpStream) -> TestResult {
     let mut buffer = [0; 8];

@@ -89,8 +89,12 @@ impl Ledger {
 
     /// The request id took its quantity by this version and had not given it back.
     pub fn owns_at(&self, id: usize, version: u8) -> bool {
-        let taken = self.taken[id] != 0 && self.taken[id] <= version;
-        taken && !(self.given[id] != 0 && self.given[id] <= version)
+        self.knows_at(id, version) && !(self.given[id] != 0 && self.given[id] <= version)
+    }
+
+    /// The request id took its quantity by this version, given back since or not.
+    pub fn knows_at(&self, id: usize, version: u8) -> bool {
+        self.taken[id] != 0 && self.taken[id] <= version
     }
 
     /// The request id owns its quantity now.

@@ -51,5 +51,8 @@ mutants! {
     ShortSetIsBelieved, "a sold set with fewer members than k is believed";
     HalfIsLoaded, "the counter alone counts as loaded";
     UnloadDeletesFirst, "unload deletes the keys before the product is DB_ONLY";
+    LeaseKeepsBuyers, "what a load that died has left of the buyers' units is kept with the next lease";
+    HoldSkipsBuyer, "a hold does not count as units of its buyer";
+    KeptFactsSkipBuyer, "load does not count the kept facts for their buyers";
     LoadIgnoresStrategy, "a loader does not look at the strategy after it got the lease";
 }

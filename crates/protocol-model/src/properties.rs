@@ -214,7 +214,7 @@ fn reconciled(config: &Config, state: &State) -> Redis {
         redis.lease = 0;
         scripts::notice(config, &mut redis);
         if !scripts::is_loaded(config, &redis) {
-            redis.lease = 1;
+            scripts::take_lease(config, &mut redis, 1);
             if !config.is(crate::mutants::Mutant::LoadForgetsIds) {
                 scripts::remember(config, ledger, &mut redis, 1, ledger.rows);
             }

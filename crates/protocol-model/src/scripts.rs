@@ -50,7 +50,7 @@ pub fn reserve(config: &Config, redis: &mut Redis, id: usize, token: u8) -> Rese
         if redis.lease != 0 {
             return Reserved::Cold;
         }
-        take_lease(redis, token);
+        take_lease(config, redis, token);
         return Reserved::Load;
     }
     let quantity = config.quantities[id] as i8;
@@ -69,7 +69,7 @@ pub fn reserve(config: &Config, redis: &mut Redis, id: usize, token: u8) -> Rese
             redis.k += u8::from(redis.sold & (1 << id) == 0);
             redis.sold |= 1 << id;
         }
-        if limited {
+        if limited && !config.is(Mutant::HoldSkipsBuyer) {
             redis.bought += quantity;
         }
         return Reserved::Held;
@@ -80,10 +80,13 @@ pub fn reserve(config: &Config, redis: &mut Redis, id: usize, token: u8) -> Rese
     if over { Reserved::Limit } else { Reserved::SoldOut }
 }
 
-/// The lease is granted.
-pub fn take_lease(redis: &mut Redis, token: u8) {
+/// The lease is granted. What an earlier load has left of the buyers' units was read at another version.
+pub fn take_lease(config: &Config, redis: &mut Redis, token: u8) {
     redis.lease = token;
     redis.remembered = false;
+    if !config.is(Mutant::LeaseKeepsBuyers) {
+        redis.bought = 0;
+    }
 }
 
 /// Tells the gate one committed row.
@@ -174,7 +177,7 @@ fn release_held(config: &Config, redis: &mut Redis, id: usize) {
 
 fn give_back(config: &Config, redis: &mut Redis, id: usize) {
     redis.counter += config.quantities[id] as i8;
-    if config.is_limited(id) {
+    if config.is_limited(id) && !config.is(Mutant::HoldSkipsBuyer) {
         redis.bought -= config.quantities[id] as i8;
     }
 }
@@ -190,13 +193,17 @@ pub fn release(config: &Config, redis: &mut Redis, id: usize) {
     }
 }
 
-/// Puts the request ids that own stock at `version` into the sold set, for the holder of the lease.
+/// Puts the request ids that own stock at `version` into the sold set, and the units of the buyer beside it, for the
+/// holder of the lease. A buyer the ledger does not know is left alone.
 pub fn remember(config: &Config, ledger: &Ledger, redis: &mut Redis, token: u8, version: u8) -> bool {
     notice(config, redis);
     if is_loaded(config, redis) || redis.lease != token {
         return false;
     }
     redis.sold |= owners(config, ledger, version);
+    if config.limited_ids().any(|id| ledger.knows_at(id, version)) {
+        redis.bought = ledger.bought(config, version);
+    }
     redis.remembered = config.amendments.checks_ids;
     true
 }
@@ -226,11 +233,12 @@ pub fn load(config: &Config, ledger: &Ledger, redis: &mut Redis, token: u8, vers
         redis.m = 0;
     }
     redis.counter = ledger.balance(config, version);
-    redis.bought = ledger.bought(config, version);
     for kept in (version + 1..=ledger.rows).filter(|n| redis.m & 1 << (n - 1) != 0) {
         let fact = ledger.fact(config, kept);
         redis.counter += fact.delta;
-        redis.bought += bought(config, fact);
+        if !config.is(Mutant::KeptFactsSkipBuyer) {
+            redis.bought += bought(config, fact);
+        }
     }
     redis.v = version;
     move_up(redis);

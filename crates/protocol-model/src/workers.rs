@@ -176,7 +176,7 @@ pub(crate) fn reconcile(config: &Config, state: &State, out: &mut Vec<Successor>
         if let (0, Strategy::RedisFirst, Some(slot)) = (redis.lease, state.strategy, free) {
             let mut next = *state;
             scripts::notice(config, &mut next.redis);
-            scripts::take_lease(&mut next.redis, slot as u8 + 1);
+            scripts::take_lease(config, &mut next.redis, slot as u8 + 1);
             start_loader(&mut next, slot);
             out.push((Step::TakeLease { slot }, Ok(next)));
         }

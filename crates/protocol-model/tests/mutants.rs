@@ -34,6 +34,9 @@ const CAUGHT: &[(Mutant, &str, usize)] = &[
     (Mutant::ShortSetIsBelieved, "lost-id", 7),
     (Mutant::HalfIsLoaded, "damage", 1),
     (Mutant::UnloadDeletesFirst, "switch", 6),
+    (Mutant::LeaseKeepsBuyers, "limit-losses", 11),
+    (Mutant::HoldSkipsBuyer, "loaded-limit", 2),
+    (Mutant::KeptFactsSkipBuyer, "cold-limit", 6),
     (Mutant::LoadIgnoresStrategy, "switch", 6),
 ];
 

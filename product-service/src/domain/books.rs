@@ -6,10 +6,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use chrono::{DateTime, Utc};
 use contracts::limits::STOCK_MAX;
 use contracts::stock::{AdjustReason, Direction, IncreaseReason, MovementReason};
 
 use super::request::{Adjust, BuyerId, Decrease, Increase, ProductId, RequestId, StockRequest};
+use super::rules::SaleRules;
 use super::words::Verdict;
 
 /// The columns of a locked product row that decide.
@@ -19,12 +21,10 @@ pub struct ProductRow {
     pub stock: i64,
     /// Version of the last movement; 0 before the first.
     pub stock_version: i64,
-    /// Cannot be sold any more.
-    pub discontinued: bool,
-    /// Now is within its sale window.
-    pub sale_open: bool,
-    /// Units per buyer, if limited.
-    pub purchase_limit: Option<i64>,
+    /// What its sale is bound to.
+    pub rules: SaleRules,
+    /// When the row was locked, by the database's clock.
+    pub locked_at: DateTime<Utc>,
     /// REDIS_FIRST: its gate is told every fact.
     pub hot: bool,
 }
@@ -84,6 +84,8 @@ pub struct Fact {
     pub signed_quantity: i64,
     /// The decrease it settles (out) or voids (in); none for adjustments.
     pub settles: Option<RequestId>,
+    /// Whose units it changes, where the request said so.
+    pub buyer: Option<BuyerId>,
 }
 
 /// What became of one request.
@@ -195,13 +197,13 @@ impl Books {
 
     /// Rules of the product that have nothing to do with how much there is.
     fn not_for_sale(&self, product: &ProductRow, decrease: &Decrease) -> Option<Verdict> {
-        if product.discontinued {
+        if product.rules.discontinued {
             return Some(Verdict::Discontinued);
         }
-        if !product.sale_open {
+        if !product.rules.is_open(product.locked_at) {
             return Some(Verdict::NotOpen);
         }
-        let limit = product.purchase_limit?;
+        let limit = product.rules.purchase_limit?;
         let Some(buyer) = &decrease.buyer else {
             return Some(Verdict::BuyerRequired);
         };
@@ -384,7 +386,7 @@ impl Books {
         Decision {
             verdict,
             stock: product.map_or(0, |product| product.stock),
-            limit: product.and_then(|product| product.purchase_limit),
+            limit: product.and_then(|product| product.rules.purchase_limit),
             fact: None,
         }
     }
@@ -402,6 +404,7 @@ impl Books {
             version: row.stock_version,
             signed_quantity: signed(row),
             settles,
+            buyer: row.buyer.clone(),
         })
     }
 }

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::request::Quantity;
+use crate::domain::rules::SaleRules;
 
 fn key(text: &str) -> RequestId {
     RequestId::new(text).expect("valid")
@@ -13,9 +14,8 @@ fn books(stock: i64) -> Books {
     let product = ProductRow {
         stock,
         stock_version: i64::from(stock > 0),
-        discontinued: false,
-        sale_open: true,
-        purchase_limit: None,
+        rules: SaleRules::default(),
+        locked_at: DateTime::UNIX_EPOCH,
         hot: true,
     };
     Books::of(HashMap::from([(1, product)]))
@@ -131,7 +131,7 @@ fn a_key_that_voids_can_neither_buy_nor_be_voided() {
 #[test]
 fn limits_count_what_the_buyer_owns_and_voids_return_it() {
     let mut books = books(9);
-    books.products.get_mut(&1).expect("there").purchase_limit = Some(2);
+    books.products.get_mut(&1).expect("there").rules.purchase_limit = Some(2);
     assert_eq!(
         books.decide(&buy("a", 1, 1, None)).verdict,
         Verdict::BuyerRequired
@@ -147,7 +147,7 @@ fn limits_count_what_the_buyer_owns_and_voids_return_it() {
 fn what_is_not_for_sale_can_still_be_voided() {
     let mut books = books(3);
     books.decide(&buy("DEC-1", 1, 1, None));
-    books.products.get_mut(&1).expect("there").discontinued = true;
+    books.products.get_mut(&1).expect("there").rules.discontinued = true;
     assert_eq!(
         books.decide(&buy("DEC-2", 2, 1, None)).verdict,
         Verdict::Discontinued

@@ -33,7 +33,15 @@ words! {
         Held = "held",
         /// It got stock before: the database knows its answer.
         Replay = "replay",
-        /// Fewer units can be promised than it asks for: refused without the database.
+        /// The product cannot be sold any more: refused, like the others below, without the database.
+        Discontinued = "discontinued",
+        /// Outside the sale window, by the clock of Redis.
+        NotOpen = "not_open",
+        /// The product has a purchase limit and the request names no buyer.
+        BuyerRequired = "buyer_required",
+        /// The buyer would own more than the purchase limit.
+        Limit = "limit",
+        /// Fewer units can be promised than it asks for.
         SoldOut = "sold_out",
         /// The gate cannot say: the database decides.
         Cold = "cold",
@@ -123,6 +131,8 @@ words! {
         Ahead = "ahead",
         /// The memory of ids that got stock has shrunk: loaded anew.
         Forgetful = "forgetful",
+        /// The product's rules have changed, and its gate was not told: loaded anew.
+        Rules = "rules",
         /// A key of a wrong type, or a value no script writes: loaded anew.
         Unreadable = "unreadable",
         /// Not loaded: loaded.

@@ -2,13 +2,14 @@
 
 use crate::domain::request::ProductId;
 
-/// Counter, gate hash and sold set of a product, in the order in which every script takes them.
+/// Counter, gate hash, sold set and buyers of a product, in the order in which every script takes them.
 #[must_use]
-pub fn all(product: ProductId) -> [String; 3] {
+pub fn all(product: ProductId) -> [String; 4] {
     [
         format!("stock:{{{product}}}"),
         format!("stock:{{{product}}}:gate"),
         format!("stock:{{{product}}}:sold"),
+        format!("stock:{{{product}}}:buyers"),
     ]
 }
 
@@ -18,6 +19,14 @@ mod tests {
 
     #[test]
     fn all_keys_of_a_product_carry_its_hash_tag() {
-        assert_eq!(all(42), ["stock:{42}", "stock:{42}:gate", "stock:{42}:sold"]);
+        assert_eq!(
+            all(42),
+            [
+                "stock:{42}",
+                "stock:{42}:gate",
+                "stock:{42}:sold",
+                "stock:{42}:buyers"
+            ]
+        );
     }
 }

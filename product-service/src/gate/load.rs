@@ -8,9 +8,11 @@ use redis::{Cmd, FromRedisValue, RedisResult, Value};
 
 use super::link::Link;
 use super::reserve::{Lease, Reservation};
+use super::rules;
 use super::scripts::{GateScript, LOAD, REMEMBER};
 use super::{Gate, GateError};
 use crate::domain::request::ProductId;
+use crate::domain::rules::SaleRules;
 use crate::domain::words::LoadStep;
 
 /// What came of asking for a lease.
@@ -24,7 +26,7 @@ pub enum Leased {
     Loaded,
 }
 
-/// A product with the ids that got stock, one chunk of them.
+/// A product with a chunk of the ids that got stock, or of what its buyers own.
 pub struct Remembered<'a> {
     /// The product.
     pub product: ProductId,
@@ -32,6 +34,8 @@ pub struct Remembered<'a> {
     pub lease: &'a Lease,
     /// Request ids; none only renews the lease.
     pub ids: Vec<&'a str>,
+    /// Buyers, with the units each owns at the version the gate will be opened with.
+    pub owned: Vec<(&'a str, i64)>,
 }
 
 /// A product with its balance, read under the lease.
@@ -44,6 +48,8 @@ pub struct Opening<'a> {
     pub stock: i64,
     /// Ledger version of that balance.
     pub version: i64,
+    /// What the sale is bound to.
+    pub rules: &'a SaleRules,
 }
 
 impl Gate {
@@ -77,7 +83,7 @@ impl Gate {
             .collect())
     }
 
-    /// Puts ids that got stock into the sold sets, and renews the leases. One result per product, in their order.
+    /// Puts ids that got stock into the sold sets, and what buyers own beside them; renews the leases. One result per product, in their order.
     ///
     /// # Errors
     /// [`GateError`] when there was no answer at all.
@@ -88,7 +94,11 @@ impl Gate {
     ) -> Result<Vec<Result<LoadStep, GateError>>, GateError> {
         let call = |chunk: &Remembered<'_>| {
             let mut call = REMEMBER.call(chunk.product);
-            call.arg(&chunk.lease.0).arg(self.config.lease_ms).arg(&chunk.ids);
+            call.arg(&chunk.lease.0)
+                .arg(self.config.lease_ms)
+                .arg(chunk.ids.len())
+                .arg(&chunk.ids)
+                .arg(&chunk.owned);
             call
         };
         steps(link, &REMEMBER, chunks.iter().map(call).collect()).await
@@ -109,6 +119,7 @@ impl Gate {
             call.arg(opening.stock)
                 .arg(opening.version)
                 .arg(&opening.lease.0)
+                .arg(rules::text(opening.rules))
                 .arg(life_ms);
             call
         };

@@ -1,8 +1,8 @@
 //! The gate: Redis in front of a hot product, so that only requests that can get stock reach the database.
 //!
 //! Owns every call to Redis. It filters and never decides: nothing that happens to it can oversell or lose a unit
-//! (see the protocol in docs/ARCHITECTURE.md). Every call is bounded by one time limit; an error, a time-out or a
-//! lying answer means "ask the database". What dies half-way leaves holds, which end when their fact arrives.
+//! (see the protocol in docs/ARCHITECTURE.md). Every call is bounded: by one time limit where requests wait for it, by a
+//! longer one for what is done in the background; an error, a time-out or a lying answer means "ask the database". What dies half-way leaves holds, which end when their fact arrives.
 
 pub mod breaker;
 pub mod hot;
@@ -11,6 +11,7 @@ pub mod link;
 pub mod load;
 pub mod peek;
 pub mod reserve;
+pub mod rules;
 pub mod scripts;
 pub mod settle;
 
@@ -66,7 +67,8 @@ impl Gate {
         let limit = Duration::from_millis(redis.timeout_ms);
         let connection = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(limit))
-            .set_response_timeout(Some(limit))
+            // Each link has a limit of its own, within this one.
+            .set_response_timeout(Some(limit.max(BACKGROUND_LIMIT)))
             .set_pipeline_buffer_size(PIPELINE_BUFFER);
         let manager = Manager::new_with_config(redis.url.expose(), connection)?;
         let pool = Pool::builder(manager)
@@ -90,6 +92,13 @@ impl Gate {
     #[must_use]
     pub fn link(&self) -> Link {
         Link::new(self.pool.clone(), self.limit)
+    }
+
+    /// A connection for round trips over hundreds of products, which no request waits for. With the limit of requests
+    /// they would fail on a busy machine, again and again, and what they load or reconcile would stay undone.
+    #[must_use]
+    pub fn background_link(&self) -> Link {
+        Link::new(self.pool.clone(), self.limit.max(BACKGROUND_LIMIT))
     }
 
     /// Makes a call that the breaker watches, while it is closed. While it is half-open, calls go through unwatched
@@ -146,6 +155,9 @@ impl Gate {
         self.link().command(redis::cmd("PING")).await
     }
 }
+
+/// Longest wait for Redis in the background.
+const BACKGROUND_LIMIT: Duration = Duration::from_secs(1);
 
 /// Commands the driver buffers before it writes; its default of 50 is below one batch over many products.
 const PIPELINE_BUFFER: usize = 4096;

@@ -26,6 +26,8 @@ pub struct Peek {
     pub sold: i64,
     /// How many there should be.
     pub sold_expected: i64,
+    /// What the sale is bound to, as far as the gate knows: see [`super::rules::text`].
+    pub rules: String,
     /// Request ids of holds past their deadline; a bounded number of them.
     pub overdue: Vec<String>,
     /// Versions of the movements above `version` that are in the counter; a bounded number of them.
@@ -35,7 +37,19 @@ pub struct Peek {
 /// How many overdue holds, and how many facts, one peek names.
 pub const NAMED_MAX: usize = 1000;
 
-type Fields = (i64, i64, i64, i64, i64, i64, i64, i64, Vec<String>, Vec<i64>);
+type Fields = (
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+    i64,
+    String,
+    Vec<String>,
+    Vec<i64>,
+);
 
 impl Gate {
     /// One result per product, in their order; `None` for a product that is not loaded.
@@ -74,6 +88,7 @@ fn parse(reply: Value) -> Result<Option<Peek>, GateError> {
         facts_units,
         sold,
         sold_expected,
+        rules,
         overdue,
         fact_versions,
     ) = fields.map_err(|error| GateError::Reply(format!("peek: {error}")))?;
@@ -86,6 +101,7 @@ fn parse(reply: Value) -> Result<Option<Peek>, GateError> {
         facts_units,
         sold,
         sold_expected,
+        rules,
         overdue,
         fact_versions,
     }))

@@ -6,15 +6,15 @@ use uuid::Uuid;
 use super::link::Link;
 use super::scripts::RESERVE;
 use super::{Gate, GateError};
-use crate::domain::request::{ProductId, Quantity, RequestId};
+use crate::domain::request::{BuyerId, ProductId, Quantity, RequestId};
 use crate::domain::words::{Admission, GateState};
 
 /// What asks for admission to one product, in order of arrival.
 pub struct Reservation<'a> {
     /// The product.
     pub product: ProductId,
-    /// Request ids with the units they ask for.
-    pub requests: Vec<(&'a RequestId, Quantity)>,
+    /// Request ids with the units they ask for, and for whom.
+    pub requests: Vec<(&'a RequestId, Quantity, Option<&'a BuyerId>)>,
 }
 
 /// What the gate said about one product's requests.
@@ -22,6 +22,8 @@ pub struct Reservation<'a> {
 pub struct Reserved {
     /// Units that may still be promised.
     pub counter: i64,
+    /// Units one buyer may own, if limited.
+    pub limit: Option<i64>,
     /// One for each request, in their order.
     pub admissions: Vec<Admission>,
     /// Whether the product is loaded.
@@ -67,8 +69,10 @@ impl Gate {
         call.arg(self.config.hold_ttl_ms)
             .arg(token)
             .arg(self.config.lease_ms);
-        for (request_id, quantity) in &reservation.requests {
-            call.arg(request_id.as_str()).arg(quantity.units());
+        for (request_id, quantity, buyer) in &reservation.requests {
+            call.arg(request_id.as_str())
+                .arg(quantity.units())
+                .arg(buyer.map_or("", BuyerId::as_str));
         }
         call
     }
@@ -79,7 +83,13 @@ fn parse(reply: Value, requests: usize, token: &str) -> Result<Reserved, GateErr
     let Value::Array(items) = &reply else {
         return Err(unexpected(&reply));
     };
-    let (Some(Value::BulkString(state)), Some(Value::Int(counter))) = (items.first(), items.get(1)) else {
+    let [
+        Value::BulkString(state),
+        Value::Int(counter),
+        Value::Int(limit),
+        words @ ..,
+    ] = items.as_slice()
+    else {
         return Err(unexpected(&reply));
     };
     let state = GateState::from_word(state).ok_or_else(|| unexpected(&reply))?;
@@ -87,12 +97,13 @@ fn parse(reply: Value, requests: usize, token: &str) -> Result<Reserved, GateErr
         let lease = (state == GateState::Load).then(|| Lease(token.to_owned()));
         return Ok(Reserved {
             counter: 0,
+            limit: None,
             admissions: vec![Admission::Cold; requests],
             loaded: false,
             lease,
         });
     }
-    let admissions = items[2..]
+    let admissions = words
         .iter()
         .map(|word| match word {
             Value::BulkString(word) => Admission::from_word(word),
@@ -103,6 +114,7 @@ fn parse(reply: Value, requests: usize, token: &str) -> Result<Reserved, GateErr
         .ok_or_else(|| unexpected(&reply))?;
     Ok(Reserved {
         counter: *counter,
+        limit: (*limit > 0).then_some(*limit),
         admissions,
         loaded: true,
         lease: None,

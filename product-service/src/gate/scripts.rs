@@ -37,7 +37,8 @@ impl GateScript {
     /// A run of this script for one product; the caller adds the arguments.
     pub(super) fn call(&self, product: ProductId) -> Cmd {
         let mut call = redis::cmd("EVALSHA");
-        call.arg(self.script.get_hash()).arg(3).arg(&keys::all(product));
+        let keys = keys::all(product);
+        call.arg(self.script.get_hash()).arg(keys.len()).arg(&keys);
         call
     }
 
@@ -90,7 +91,13 @@ const UNFIT: [&str; 9] = [
 
 /// A server that is loading, full or read-only has not answered, whatever it sent.
 fn fit(replies: Replies) -> Result<Replies, GateError> {
-    let unfit = |error: &RedisError| error.code().is_some_and(|code| UNFIT.contains(&code));
+    // A server that wants a password first takes no long command, and calls it a protocol error.
+    let unfit = |error: &RedisError| {
+        error.code().is_some_and(|code| UNFIT.contains(&code))
+            || error
+                .detail()
+                .is_some_and(|detail| detail.starts_with("Protocol error"))
+    };
     match replies.iter().position(|reply| reply.as_ref().is_err_and(unfit)) {
         Some(at) => Err(replies
             .into_iter()

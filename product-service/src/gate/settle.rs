@@ -7,7 +7,7 @@ use super::link::Link;
 use super::scripts::APPLY;
 use super::{Gate, GateError};
 use crate::domain::books::Fact;
-use crate::domain::request::{ProductId, RequestId};
+use crate::domain::request::{BuyerId, ProductId, RequestId};
 use crate::domain::words::Settled;
 
 /// What there is to tell about one product.
@@ -51,7 +51,8 @@ fn call(product: ProductId, settlement: &Settlement) -> Cmd {
     for fact in &settlement.facts {
         call.arg(fact.version)
             .arg(fact.signed_quantity)
-            .arg(fact.settles.as_ref().map_or("", RequestId::as_str));
+            .arg(fact.settles.as_ref().map_or("", RequestId::as_str))
+            .arg(fact.buyer.as_ref().map_or("", BuyerId::as_str));
     }
     for request_id in &settlement.releases {
         call.arg(request_id.as_str());

@@ -96,7 +96,7 @@ pub(super) async fn reconcile(
     query: web::Query<ReconcileQuery>,
 ) -> Result<web::Json<Reconciled>, Problem> {
     let products = standing::hot_products(&app.pool).await.map_err(ledger)?;
-    let mut link = app.gate.link();
+    let mut link = app.gate.background_link();
     let reconciled = app
         .reconciler
         .reconcile(&mut link, &products, query.dry_run, SETTLED_WITHIN)

@@ -6,8 +6,8 @@ use contracts::stock::StockAnswer;
 use platform::http::Problem;
 use serde_json::json;
 
-use super::fields::invalid;
 use crate::domain::books::Decision;
+use crate::domain::refusal::refusal;
 use crate::domain::request::ProductId;
 use crate::domain::words::{Unavailable, Verdict};
 use crate::gate::GateError;
@@ -20,29 +20,22 @@ pub(super) fn answer(
     decision: Result<Decision, Unavailable>,
 ) -> Result<HttpResponse, Problem> {
     let decision = decision.map_err(unavailable)?;
-    let code = match decision.verdict {
-        Verdict::Done | Verdict::Replay => return Ok(success(&decision)),
-        Verdict::Insufficient => {
-            let details = json!({ "productId": product, "remainingStock": decision.stock });
-            return Err(Problem::new(ErrorCode::InsufficientStock).details(details));
-        }
-        Verdict::Limit => {
-            let details = json!({ "productId": product, "purchaseLimit": decision.limit });
-            return Err(Problem::new(ErrorCode::PurchaseLimitExceeded).details(details));
-        }
-        Verdict::BuyerRequired => return Err(invalid("this product limits purchases: buyerId is required")),
-        Verdict::Overflow => return Err(invalid("stock would exceed the most a product may have")),
-        Verdict::Mismatch => {
-            let message = "the decrease to be voided was for another product, order or quantity";
-            return Err(Problem::new(ErrorCode::IdempotencyKeyReused).message(message));
-        }
-        Verdict::Voided => ErrorCode::OrderVoided,
-        Verdict::KeyReused => ErrorCode::IdempotencyKeyReused,
-        Verdict::NotFound => return Err(not_found(product)),
-        Verdict::Discontinued => ErrorCode::ProductDiscontinued,
-        Verdict::NotOpen => ErrorCode::SaleNotOpen,
+    let Some(code) = refusal(decision.verdict) else {
+        return Ok(success(&decision));
     };
-    Err(Problem::new(code).details(json!({ "productId": product })))
+    let problem = Problem::new(code);
+    Err(match decision.verdict {
+        Verdict::Insufficient => {
+            problem.details(json!({ "productId": product, "remainingStock": decision.stock }))
+        }
+        Verdict::Limit => problem.details(json!({ "productId": product, "purchaseLimit": decision.limit })),
+        Verdict::BuyerRequired => problem.message("this product limits purchases: buyerId is required"),
+        Verdict::Overflow => problem.message("stock would exceed the most a product may have"),
+        Verdict::Mismatch => {
+            problem.message("the decrease to be voided was for another product, order or quantity")
+        }
+        _ => problem.details(json!({ "productId": product })),
+    })
 }
 
 fn success(decision: &Decision) -> HttpResponse {

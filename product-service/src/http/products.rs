@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::domain::request::ProductId;
 use crate::ledger::LedgerError;
 use crate::ledger::products::{self, Listing, SortBy};
+use crate::stock::load;
 
 /// Creates a product
 #[utoipa::path(
@@ -65,10 +66,26 @@ pub(super) async fn patch(
         .flatten()
         .map_or(Ok(()), fields::purchase_limit)?;
     sale_window(body.sale_starts_at.flatten(), body.sale_ends_at.flatten())?;
-    let patched = products::patch(&app.pool, *product, &body)
-        .await
-        .map_err(unwritten)?;
+    let patched = change(&app, *product, &body).await.map_err(unwritten)?;
     patched.map(web::Json).ok_or_else(|| not_found(*product))
+}
+
+/// Changes a product, and tells its gate where that bears on its sale.
+async fn change(
+    app: &App,
+    product: ProductId,
+    patch: &PatchProduct,
+) -> Result<Option<ProductView>, LedgerError> {
+    let changed = products::patch(&app.pool, product, patch).await?;
+    let changes_rules = patch.status.is_some()
+        || patch.purchase_limit.is_some()
+        || patch.sale_starts_at.is_some()
+        || patch.sale_ends_at.is_some();
+    let is_hot = |view: &ProductView| view.stock_strategy == StockStrategy::RedisFirst;
+    if changes_rules && changed.as_ref().is_some_and(is_hot) {
+        load::renew(app, product).await;
+    }
+    Ok(changed)
 }
 
 const SALE_WINDOW: &str = "saleEndsAt must be later than saleStartsAt";
@@ -123,9 +140,7 @@ pub(super) async fn discontinue(
         status: Some(ProductStatus::Discontinued),
         ..PatchProduct::default()
     };
-    let found = products::patch(&app.pool, *product, &patch)
-        .await
-        .map_err(ledger)?;
+    let found = change(&app, *product, &patch).await.map_err(ledger)?;
     found
         .map(|_| HttpResponse::NoContent().finish())
         .ok_or_else(|| not_found(*product))

@@ -11,13 +11,15 @@ use contracts::stock::{Direction, IncreaseReason, MovementReason};
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use platform::database::Pool;
+use platform::named::named;
 
 use super::LedgerError;
 use super::schema::{products, stock_ledger, tombstones};
-use super::sql::{WriteMovements, named};
+use super::sql::WriteMovements;
 use super::words::{Stored, word};
 use crate::domain::books::{Books, Decision, LedgerRow, ProductRow, Tombstone};
 use crate::domain::request::{BuyerId, ProductId, RequestId, StockRequest};
+use crate::domain::rules::SaleRules;
 
 diesel::define_sql_function! {
     /// The database's clock at this moment, not at the start of the transaction.
@@ -71,9 +73,17 @@ async fn decide_locked(
         return Ok(vec![None; requests.len()]);
     }
     // Everything below is read after the locks were granted, in statements of their own: each sees what whoever held
-    // the locks before has committed.
-    read_past(c, &mut books, requests).await?;
-    read_owned(c, &mut books, requests).await?;
+    // the locks before has committed. They do not depend on one another and share a round trip.
+    let (rows, tombstones, owned) = tokio::try_join!(
+        past_movements(c, requests),
+        past_voids(c, requests),
+        owned(c, &books, requests)
+    )?;
+    rows.into_iter().for_each(|row| books.know_row(row));
+    tombstones
+        .into_iter()
+        .for_each(|tombstone| books.know_tombstone(tombstone));
+    books.owned = owned;
     let decisions = requests
         .iter()
         .map(|request| (!locked.contains(&request.product())).then(|| books.decide(request)))
@@ -126,13 +136,17 @@ async fn lock_products(
     Ok(rows
         .into_iter()
         .map(
-            |(id, stock, stock_version, status, strategy, purchase_limit, starts_at, ends_at, now)| {
+            |(id, stock, stock_version, status, strategy, purchase_limit, starts_at, ends_at, locked_at)| {
                 let row = ProductRow {
                     stock,
                     stock_version,
-                    discontinued: status != word::ACTIVE,
-                    sale_open: starts_at.is_none_or(|at| at <= now) && ends_at.is_none_or(|at| now < at),
-                    purchase_limit,
+                    rules: SaleRules {
+                        discontinued: status != word::ACTIVE,
+                        starts_at,
+                        ends_at,
+                        purchase_limit,
+                    },
+                    locked_at,
                     hot: strategy == word::REDIS_FIRST,
                 };
                 (id, row)
@@ -179,12 +193,8 @@ type LedgerColumns = (
 );
 type TombstoneColumns = (String, String, i64, i64, i64, String, i64, i64);
 
-/// What the requests' own ids, and the ids they void, have done before.
-async fn read_past(
-    c: &mut AsyncPgConnection,
-    books: &mut Books,
-    requests: &[&StockRequest],
-) -> Result<(), LedgerError> {
+/// The requests' own ids, and the ids they void.
+fn ids_of<'a>(requests: &[&'a StockRequest]) -> Vec<&'a str> {
     let mut ids: Vec<&str> = Vec::with_capacity(requests.len());
     for request in requests {
         ids.push(request.request_id().as_str());
@@ -192,6 +202,15 @@ async fn read_past(
             ids.push(increase.voids.as_str());
         }
     }
+    ids
+}
+
+/// What the ids have moved before.
+async fn past_movements(
+    mut c: &AsyncPgConnection,
+    requests: &[&StockRequest],
+) -> Result<Vec<LedgerRow>, LedgerError> {
+    let ids = ids_of(requests);
     let rows = stock_ledger::table
         .filter(stock_ledger::request_id.eq_any(&ids))
         .select((
@@ -206,12 +225,16 @@ async fn read_past(
             stock_ledger::request_id,
             stock_ledger::note,
         ));
-    for row in named("decide: past movements", rows)
-        .load::<LedgerColumns>(c)
-        .await?
-    {
-        books.know_row(ledger_row(row)?);
-    }
+    let rows: Vec<LedgerColumns> = named("decide: past movements", rows).load(&mut c).await?;
+    rows.into_iter().map(ledger_row).collect()
+}
+
+/// What the ids have voided before, and by what they were voided.
+async fn past_voids(
+    mut c: &AsyncPgConnection,
+    requests: &[&StockRequest],
+) -> Result<Vec<Tombstone>, LedgerError> {
+    let ids = ids_of(requests);
     let rows = tombstones::table
         .filter(
             tombstones::void_id
@@ -228,13 +251,8 @@ async fn read_past(
             tombstones::given_back,
             tombstones::stock_after,
         ));
-    for row in named("decide: past voids", rows)
-        .load::<TombstoneColumns>(c)
-        .await?
-    {
-        books.know_tombstone(tombstone(row)?);
-    }
-    Ok(())
+    let rows: Vec<TombstoneColumns> = named("decide: past voids", rows).load(&mut c).await?;
+    rows.into_iter().map(tombstone).collect()
 }
 
 fn ledger_row(row: LedgerColumns) -> Result<LedgerRow, LedgerError> {
@@ -271,11 +289,12 @@ fn tombstone(row: TombstoneColumns) -> Result<Tombstone, LedgerError> {
 }
 
 /// What buyers own of products that limit purchases: the net of their orders, over both paths.
-async fn read_owned(
-    c: &mut AsyncPgConnection,
-    books: &mut Books,
+async fn owned(
+    mut c: &AsyncPgConnection,
+    books: &Books,
     requests: &[&StockRequest],
-) -> Result<(), LedgerError> {
+) -> Result<HashMap<(ProductId, BuyerId), i64>, LedgerError> {
+    let mut owned = HashMap::new();
     let limited: HashSet<(ProductId, &BuyerId)> = requests
         .iter()
         .filter_map(|request| match request {
@@ -286,11 +305,11 @@ async fn read_owned(
             books
                 .products
                 .get(product)
-                .is_some_and(|row| row.purchase_limit.is_some())
+                .is_some_and(|row| row.rules.purchase_limit.is_some())
         })
         .collect();
     if limited.is_empty() {
-        return Ok(());
+        return Ok(owned);
     }
     let ids: Vec<ProductId> = limited.iter().map(|(product, _)| *product).collect();
     let buyers: Vec<&str> = limited.iter().map(|(_, buyer)| buyer.as_str()).collect();
@@ -304,18 +323,17 @@ async fn read_owned(
             stock_ledger::quantity,
         ));
     for (product, buyer, direction, quantity) in named("decide: what buyers own", rows)
-        .load::<(i64, String, String, i64)>(c)
+        .load::<(i64, String, String, i64)>(&mut c)
         .await?
     {
         let buyer = BuyerId::new(&buyer).map_err(|bad| LedgerError::Stored(bad.0))?;
-        let owned = books.owned.entry((product, buyer)).or_default();
-        *owned += if Direction::stored(&direction)? == Direction::Out {
+        *owned.entry((product, buyer)).or_insert(0) += if Direction::stored(&direction)? == Direction::Out {
             quantity
         } else {
             -quantity
         };
     }
-    Ok(())
+    Ok(owned)
 }
 
 async fn write(c: &mut AsyncPgConnection, books: &Books) -> Result<(), LedgerError> {

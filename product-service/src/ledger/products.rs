@@ -7,11 +7,11 @@ use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use platform::database::Pool;
+use platform::named::named;
 use uuid::Uuid;
 
 use super::LedgerError;
 use super::schema::{products, stock_ledger};
-use super::sql::named;
 use super::words::Stored;
 use crate::domain::request::ProductId;
 

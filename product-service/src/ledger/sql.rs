@@ -1,38 +1,9 @@
-//! Two query fragments diesel does not have: a name in front of a statement, and the write of a whole decision.
+//! Query fragments diesel does not have: statements over arrays, whose text is the same for any number of rows.
 
 use diesel::QueryResult;
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::{Array, BigInt, Nullable, Text};
-
-/// A statement with its name in front as an SQL comment, so that `pg_stat_activity` and the server's log name it.
-/// Prepared once per connection, like the statement itself.
-pub(super) fn named<Q>(name: &'static str, query: Q) -> Named<Q> {
-    Named { name, query }
-}
-
-pub(super) struct Named<Q> {
-    name: &'static str,
-    query: Q,
-}
-
-impl<Q: QueryId> QueryId for Named<Q> {
-    type QueryId = Named<Q::QueryId>;
-    const HAS_STATIC_QUERY_ID: bool = Q::HAS_STATIC_QUERY_ID;
-}
-
-impl<Q: Query> Query for Named<Q> {
-    type SqlType = Q::SqlType;
-}
-
-impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Named<Q> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("-- ");
-        out.push_sql(self.name);
-        out.push_sql("\n");
-        self.query.walk_ast(out)
-    }
-}
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz};
 
 /// The movements of one decision and the products they leave behind, one array per column: a statement with a text of
 /// its own for every number of rows, as a multi-row insert is, would be prepared anew for every batch.
@@ -98,7 +69,7 @@ impl QueryFragment<Pg> for WriteMovements<'_> {
     }
 }
 
-/// Products with their balance at one ledger version each.
+/// Products with their balance at one ledger version each, and their rules.
 pub(super) struct Standings<'a> {
     pub(super) products: &'a [i64],
     pub(super) versions: &'a [i64],
@@ -110,7 +81,17 @@ impl QueryId for Standings<'_> {
 }
 
 impl Query for Standings<'_> {
-    type SqlType = (BigInt, BigInt, BigInt, Nullable<BigInt>);
+    type SqlType = (
+        BigInt,
+        BigInt,
+        BigInt,
+        Nullable<BigInt>,
+        Text,
+        Text,
+        Nullable<BigInt>,
+        Nullable<Timestamptz>,
+        Nullable<Timestamptz>,
+    );
 }
 
 impl QueryFragment<Pg> for Standings<'_> {
@@ -118,8 +99,8 @@ impl QueryFragment<Pg> for Standings<'_> {
         out.push_sql(
             "SELECT p.id, p.stock, p.stock_version, CASE WHEN asked.version = 0 THEN 0 ELSE ( \
              SELECT l.balance_after FROM stock_ledger l \
-             WHERE l.product_id = asked.id AND l.stock_version = asked.version) END \
-             FROM unnest(",
+             WHERE l.product_id = asked.id AND l.stock_version = asked.version) END, \
+             p.stock_strategy, p.status, p.purchase_limit, p.sale_starts_at, p.sale_ends_at FROM unnest(",
         );
         out.push_bind_param::<Array<BigInt>, _>(self.products)?;
         out.push_sql(", ");
@@ -145,15 +126,15 @@ impl QueryId for FactsAfter<'_> {
 }
 
 impl Query for FactsAfter<'_> {
-    type SqlType = (BigInt, BigInt, BigInt, Nullable<Text>);
+    type SqlType = (BigInt, BigInt, BigInt, Nullable<Text>, Nullable<Text>);
 }
 
 impl QueryFragment<Pg> for FactsAfter<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql(
             "SELECT l.product_id, l.stock_version, l.signed, CASE l.reason WHEN 'ORDER_DECREMENT' THEN l.request_id \
-             WHEN 'ORDER_INCREMENT' THEN (SELECT t.voided_id FROM tombstones t WHERE t.void_id = l.request_id) END \
-             FROM unnest(",
+             WHEN 'ORDER_INCREMENT' THEN (SELECT t.voided_id FROM tombstones t WHERE t.void_id = l.request_id) END, \
+             l.buyer_id FROM unnest(",
         );
         out.push_bind_param::<Array<BigInt>, _>(self.products)?;
         out.push_sql(", ");
@@ -162,7 +143,7 @@ impl QueryFragment<Pg> for FactsAfter<'_> {
         // a merge of the whole ledger.
         out.push_sql(
             ") AS asked (id, version) CROSS JOIN LATERAL ( \
-             SELECT product_id, stock_version, reason, request_id, created_at, \
+             SELECT product_id, stock_version, reason, request_id, buyer_id, created_at, \
              CASE direction WHEN 'IN' THEN quantity ELSE -quantity END AS signed FROM stock_ledger \
              WHERE product_id = asked.id AND stock_version > asked.version ORDER BY stock_version LIMIT ",
         );
@@ -174,41 +155,83 @@ impl QueryFragment<Pg> for FactsAfter<'_> {
     }
 }
 
-/// A chunk of the request ids that got stock, after a product and version. diesel has no comparison of rows, and no other
-/// condition lets the index begin there.
-pub(super) struct SoldIds<'a> {
-    pub(super) products: &'a [i64],
-    pub(super) after_product: i64,
-    pub(super) after_version: i64,
-    /// How old they are at most, seconds, by the database's clock.
+/// A chunk of the request ids that got stock, per product, newest first below one version each. Age is told and not
+/// filtered by: a filter would read on through all that is too old.
+pub(super) struct SoldIds {
+    pub(super) products: Vec<i64>,
+    pub(super) below: Vec<i64>,
+    /// How old they are at most to be recent, seconds, by the database's clock.
     pub(super) age_s: i64,
+    /// Per product.
     pub(super) limit: i64,
 }
 
-impl QueryId for SoldIds<'_> {
-    type QueryId = SoldIds<'static>;
+impl QueryId for SoldIds {
+    type QueryId = Self;
     const HAS_STATIC_QUERY_ID: bool = true;
 }
 
-impl Query for SoldIds<'_> {
-    type SqlType = (BigInt, BigInt, Text);
+impl Query for SoldIds {
+    type SqlType = (BigInt, BigInt, Text, Bool);
 }
 
-impl QueryFragment<Pg> for SoldIds<'_> {
+impl QueryFragment<Pg> for SoldIds {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         out.push_sql(
-            "SELECT product_id, stock_version, request_id FROM stock_ledger WHERE (product_id, stock_version) > (",
-        );
-        out.push_bind_param::<BigInt, _>(&self.after_product)?;
-        out.push_sql(", ");
-        out.push_bind_param::<BigInt, _>(&self.after_version)?;
-        out.push_sql(") AND product_id = ANY(");
-        out.push_bind_param::<Array<BigInt>, _>(self.products)?;
-        out.push_sql(
-            ") AND reason = 'ORDER_DECREMENT' AND created_at >= clock_timestamp() - interval '1 second' * ",
+            "SELECT asked.id, l.stock_version, l.request_id, \
+             l.created_at >= clock_timestamp() - interval '1 second' * ",
         );
         out.push_bind_param::<BigInt, _>(&self.age_s)?;
-        out.push_sql(" ORDER BY product_id, stock_version LIMIT ");
-        out.push_bind_param::<BigInt, _>(&self.limit)
+        out.push_sql(" FROM unnest(");
+        out.push_bind_param::<Array<BigInt>, _>(&self.products)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<BigInt>, _>(&self.below)?;
+        out.push_sql(
+            ") AS asked (id, below) CROSS JOIN LATERAL ( \
+             SELECT stock_version, request_id, created_at FROM stock_ledger \
+             WHERE product_id = asked.id AND stock_version < asked.below AND reason = 'ORDER_DECREMENT' \
+             ORDER BY stock_version DESC LIMIT ",
+        );
+        out.push_bind_param::<BigInt, _>(&self.limit)?;
+        out.push_sql(") l ORDER BY asked.id, l.stock_version DESC");
+        Ok(())
+    }
+}
+
+/// What buyers own of products, as of one ledger version each: a chunk of the buyers behind one each.
+pub(super) struct OwnedUnits<'a> {
+    pub(super) products: Vec<i64>,
+    pub(super) versions: Vec<i64>,
+    pub(super) behind: Vec<&'a str>,
+    /// Per product.
+    pub(super) limit: i64,
+}
+
+impl QueryId for OwnedUnits<'_> {
+    type QueryId = OwnedUnits<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl Query for OwnedUnits<'_> {
+    type SqlType = (BigInt, Text, BigInt);
+}
+
+impl QueryFragment<Pg> for OwnedUnits<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT asked.id, l.buyer_id, l.units FROM unnest(");
+        out.push_bind_param::<Array<BigInt>, _>(&self.products)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<BigInt>, _>(&self.versions)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Text>, _>(&self.behind)?;
+        out.push_sql(
+            ") AS asked (id, version, behind) CROSS JOIN LATERAL ( \
+             SELECT buyer_id, sum(CASE direction WHEN 'IN' THEN -quantity ELSE quantity END)::bigint AS units \
+             FROM stock_ledger WHERE product_id = asked.id AND buyer_id > asked.behind \
+             AND stock_version <= asked.version GROUP BY buyer_id ORDER BY buyer_id LIMIT ",
+        );
+        out.push_bind_param::<BigInt, _>(&self.limit)?;
+        out.push_sql(") l ORDER BY asked.id, l.buyer_id");
+        Ok(())
     }
 }

@@ -118,16 +118,11 @@ impl Admitter {
                     self.ledger.submit(pending);
                 }
                 Admission::Replay | Admission::Cold => self.ledger.submit(pending),
-                Admission::SoldOut => {
-                    let stock = reserved.counter.max(0);
-                    let refusal = Decision {
-                        verdict: Verdict::Insufficient,
-                        stock,
-                        limit: None,
-                        fact: None,
-                    };
-                    pending.reply.send(Ok(refusal)).ok();
-                }
+                Admission::Discontinued => refuse(pending, Verdict::Discontinued, reserved),
+                Admission::NotOpen => refuse(pending, Verdict::NotOpen, reserved),
+                Admission::BuyerRequired => refuse(pending, Verdict::BuyerRequired, reserved),
+                Admission::Limit => refuse(pending, Verdict::Limit, reserved),
+                Admission::SoldOut => refuse(pending, Verdict::Insufficient, reserved),
             }
         }
     }
@@ -142,9 +137,22 @@ impl Admitter {
     }
 }
 
+/// Answers without the database.
+fn refuse(pending: Pending, verdict: Verdict, reserved: &Reserved) {
+    let refusal = Decision {
+        verdict,
+        stock: reserved.counter.max(0),
+        limit: reserved.limit,
+        fact: None,
+    };
+    pending.reply.send(Ok(refusal)).ok();
+}
+
 fn reservation((product, batch): &(ProductId, Vec<Pending>)) -> Reservation<'_> {
     let requests = batch.iter().filter_map(|pending| match &pending.request {
-        StockRequest::Decrease(decrease) => Some((&decrease.request_id, decrease.quantity)),
+        StockRequest::Decrease(decrease) => {
+            Some((&decrease.request_id, decrease.quantity, decrease.buyer.as_ref()))
+        }
         StockRequest::Increase(_) | StockRequest::Adjust(_) => None,
     });
     Reservation {

@@ -71,7 +71,7 @@ pub async fn audit_some(
     pool: &Pool,
     products: &[ProductId],
 ) -> Result<Vec<StockAudit>, LedgerError> {
-    let peeks: Vec<Option<Peek>> = match gate.peek(&mut gate.link(), products).await {
+    let peeks: Vec<Option<Peek>> = match gate.peek(&mut gate.background_link(), products).await {
         Ok(peeks) => peeks
             .into_iter()
             .map(|peek| {

@@ -19,7 +19,7 @@ use crate::gate::link::Link;
 use crate::gate::load::Leased;
 use crate::gate::peek::Peek;
 use crate::gate::settle::Settlement;
-use crate::gate::{Gate, GateError};
+use crate::gate::{Gate, GateError, rules};
 use crate::ledger::standing::{self, Standing};
 use crate::metrics;
 
@@ -74,11 +74,8 @@ impl Reconciler {
         };
         for products in products.chunks(PRODUCTS_MAX) {
             let found = self.look(link, products, settled_within).await?;
-            for (product, find) in &found.finds {
+            for (_, find) in &found.finds {
                 *reconciled.finds.entry(find.word().to_owned()).or_default() += 1;
-                if !dry_run {
-                    metrics::found(*product, *find);
-                }
             }
             if !dry_run {
                 self.put_right(link, found).await?;
@@ -172,7 +169,11 @@ impl Reconciler {
         Ok(())
     }
 
+    /// Counts what it puts right: what somebody else is loading already is no find of this instance.
     async fn put_right(&self, link: &mut Link, found: Found) -> Result<(), LoadError> {
+        for (product, find) in found.finds.iter().filter(|(_, find)| *find != Find::NotLoaded) {
+            metrics::found(*product, *find);
+        }
         for product in &found.purge {
             self.gate.purge(*product).await?;
         }
@@ -185,6 +186,9 @@ impl Reconciler {
         if !found.load.is_empty() {
             for (product, leased) in found.load.iter().zip(self.gate.lease(link, &found.load).await?) {
                 if let Leased::Ours(lease) = leased? {
+                    if !found.purge.contains(product) {
+                        metrics::found(*product, Find::NotLoaded);
+                    }
                     self.loader.submit(*product, lease);
                 }
             }
@@ -197,6 +201,7 @@ impl Reconciler {
 fn contradiction(peek: &Peek, standing: &Standing) -> Option<Find> {
     match standing.balance_at {
         None => Some(Find::Ahead),
+        Some(_) if peek.rules != rules::text(&standing.rules) => Some(Find::Rules),
         Some(balance) if peek.counter != balance + peek.facts_units - peek.held_units => Some(Find::Drift),
         Some(_) => (peek.sold < peek.sold_expected).then_some(Find::Forgetful),
     }

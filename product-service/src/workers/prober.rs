@@ -45,7 +45,7 @@ pub async fn run(reconciler: Reconciler, hot: Arc<HotProducts>) {
 }
 
 async fn probe(reconciler: &Reconciler, hot: &HotProducts) -> Result<(), ProbeError> {
-    let mut link = reconciler.gate.link();
+    let mut link = reconciler.gate.background_link();
     reconciler.gate.ready(&mut link).await.map_err(LoadError::from)?;
     let products = standing::hot_products(&reconciler.pool)
         .await

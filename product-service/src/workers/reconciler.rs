@@ -14,7 +14,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Reconciles for ever. While Redis or the database is away it changes nothing and tries again; while the
 /// breaker is open it leaves Redis to the prober.
 pub async fn run(reconciler: Reconciler, hot: Arc<HotProducts>) {
-    let mut link = reconciler.gate.link();
+    let mut link = reconciler.gate.background_link();
     let mut tick = tokio::time::interval(EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

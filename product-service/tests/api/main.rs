@@ -17,3 +17,4 @@ mod products;
 mod redis_away;
 mod requests;
 mod rules;
+mod rules_at_the_gate;

@@ -115,7 +115,7 @@ pub(crate) fn decrease_body(order_id: i64, quantity: i64) -> Vec<u8> {
     let body = DecreaseByOrder {
         order_id,
         quantity,
-        buyer_id: None,
+        buyer_id: Some(format!("buyer-{order_id}")),
         request_id: None,
     };
     serde_json::to_vec(&body).unwrap()

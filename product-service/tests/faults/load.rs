@@ -25,6 +25,8 @@ pub(crate) enum Asked {
 /// One question and its answer.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
+    /// Whom.
+    pub(crate) instance: usize,
     pub(crate) asked: Asked,
     pub(crate) product: i64,
     pub(crate) order: i64,
@@ -50,14 +52,19 @@ impl Load {
         let shared = Arc::new(Shared::default());
         let buyers = (0..BUYERS * urls.len())
             .map(|buyer| {
-                let url = urls[buyer % urls.len()].clone();
-                tokio::spawn(Arc::clone(&shared).buy(url, products))
+                let instance = buyer % urls.len();
+                let buyer = Buyer {
+                    client: Client::new(&urls[instance]),
+                    instance,
+                    shared: Arc::clone(&shared),
+                };
+                tokio::spawn(buyer.buy(products))
             })
             .collect();
         Self { shared, buyers }
     }
 
-    /// Units sold so far.
+    /// Units sold so far of the product that never sells out.
     pub(crate) fn sales(&self) -> u64 {
         self.shared.sales.load(Ordering::Relaxed)
     }
@@ -72,35 +79,43 @@ impl Load {
     }
 }
 
-impl Shared {
-    async fn buy(self: Arc<Self>, url: String, products: [i64; 2]) {
-        let mut client = Client::new(&url);
-        while !self.is_over.load(Ordering::Relaxed) {
+struct Buyer {
+    client: Client,
+    instance: usize,
+    shared: Arc<Shared>,
+}
+
+impl Buyer {
+    async fn buy(mut self, products: [i64; 2]) {
+        while !self.shared.is_over.load(Ordering::Relaxed) {
             let order = fresh_order_id();
-            let product = products[usize::from(order % 4 == 0)];
-            let told = self.ask(&mut client, Asked::Decrease, product, order).await;
+            let is_few = order % 4 == 0;
+            let product = products[usize::from(is_few)];
+            let told = self.ask(Asked::Decrease, product, order).await;
+            if told.is_done() && !is_few {
+                self.shared.sales.fetch_add(1, Ordering::Relaxed);
+            }
             match order % 16 {
                 // Who did not hear the answer, or does not believe it.
-                3 | 8 => drop(self.ask(&mut client, Asked::Decrease, product, order).await),
-                7 | 12 if told.is_done() => drop(self.ask(&mut client, Asked::Cancel, product, order).await),
-                11 => drop(self.ask(&mut client, Asked::Restock, product, order).await),
+                3 | 8 => drop(self.ask(Asked::Decrease, product, order).await),
+                7 | 12 if told.is_done() => drop(self.ask(Asked::Cancel, product, order).await),
+                11 => drop(self.ask(Asked::Restock, product, order).await),
                 _ => {}
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
 
-    async fn ask(&self, client: &mut Client, asked: Asked, product: i64, order: i64) -> Told {
+    async fn ask(&mut self, asked: Asked, product: i64, order: i64) -> Told {
         let started = Instant::now();
+        let client = &mut self.client;
         let told = match asked {
             Asked::Decrease => client.decrease(product, order, 1).await,
             Asked::Cancel => client.cancel(product, order, 1).await,
             Asked::Restock => client.adjust(product, &format!("ADJ-{order}"), 1).await,
         };
-        if asked == Asked::Decrease && told.is_done() {
-            self.sales.fetch_add(1, Ordering::Relaxed);
-        }
-        self.lines.lock().unwrap().push(Line {
+        self.shared.lines.lock().unwrap().push(Line {
+            instance: self.instance,
             asked,
             product,
             order,
@@ -132,21 +147,6 @@ impl Answers<'_> {
 
     pub(crate) fn count(&self, is_it: impl Fn(&Line) -> bool) -> usize {
         self.0.iter().filter(|line| is_it(line)).count()
-    }
-
-    pub(crate) fn slowest(&self) -> Duration {
-        self.0.iter().map(|line| line.took).max().unwrap_or_default()
-    }
-
-    /// The slowest of all but one in a hundred.
-    pub(crate) fn slowest_of_99_percent(&self) -> Duration {
-        let mut times: Vec<Duration> = self.0.iter().map(|line| line.took).collect();
-        times.sort_unstable();
-        let at = times.len() * 99 / 100;
-        times
-            .get(at.min(times.len().saturating_sub(1)))
-            .copied()
-            .unwrap_or_default()
     }
 
     /// Units that have to be gone from a product by what was told: at least and at most. They differ by those who

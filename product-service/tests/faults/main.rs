@@ -10,12 +10,18 @@
 #[path = "../concurrency/client.rs"]
 mod client;
 mod evidence;
+mod frozen;
 mod load;
+mod points;
 mod postgres;
+mod postgres_transactions;
 mod processes;
 mod redis_data;
 mod redis_errors;
 mod redis_network;
 mod redis_process;
+mod report;
+mod seconds;
+
 mod shop;
 mod trial;

@@ -1,19 +1,14 @@
 //! Redis that forgets, or remembers wrong.
 
-use crate::shop::Shop;
+use crate::shop::{Shop, gate_key};
 use crate::trial::{Plan, trial};
 
 async fn nothing() {}
 
-/// The key of one part of a product's gate.
-fn key(product: i64, part: &str) -> String {
-    format!("stock:{{{product}}}{part}")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_flushed() {
     let shop = Shop::direct().await;
-    let plan = Plan::new("FLUSHALL", 500, |seen| seen.sum("gate_loads loaded") > 0);
+    let plan = Plan::new("Gate: FLUSHALL", 500, |seen| seen.sum("gate_loads loaded") > 0);
     trial(
         &shop,
         plan,
@@ -27,13 +22,13 @@ async fn everything_flushed() {
 async fn one_key_deleted() {
     let shop = Shop::direct().await;
     for (name, part) in [
-        ("counter deleted", ""),
-        ("gate hash deleted", ":gate"),
-        ("sold set deleted", ":sold"),
+        ("Gate: counter deleted", ""),
+        ("Gate: hash deleted", ":gate"),
+        ("Gate: sold set deleted", ":sold"),
     ] {
         let plan = Plan::new(name, 500, |seen| seen.sum("gate_loads loaded") > 0);
         let delete = async |product| {
-            let deleted: i64 = shop.redis(&["DEL", &key(product, part)]).await;
+            let deleted: i64 = shop.redis(&["DEL", &gate_key(product, part)]).await;
             assert_eq!(deleted, 1);
         };
         trial(&shop, plan, delete, nothing).await;
@@ -53,42 +48,42 @@ fn words<const N: usize>(words: [&str; N]) -> Vec<String> {
 
 const CORRUPTIONS: [Corruption; 7] = [
     (
-        "counter huge",
-        |product| vec![words(["SET", &key(product, ""), "900000000000"])],
+        "Gate: counter huge",
+        |product| vec![words(["SET", &gate_key(product, ""), "900000000000"])],
         |seen| seen.sum("reconcile_finds drift") > 0,
     ),
     (
-        "counter beyond 64 bits",
-        |product| vec![words(["SET", &key(product, ""), "99999999999999999999999"])],
+        "Gate: counter beyond 64 bits",
+        |product| vec![words(["SET", &gate_key(product, ""), "99999999999999999999999"])],
         |seen| seen.finds().contains("drift") || seen.finds().contains("unreadable"),
     ),
     (
-        "counter negative",
-        |product| vec![words(["SET", &key(product, ""), "-5"])],
+        "Gate: counter negative",
+        |product| vec![words(["SET", &gate_key(product, ""), "-5"])],
         |seen| seen.sum("reconcile_finds drift") > 0,
     ),
     (
-        "counter of a wrong type",
+        "Gate: counter of a wrong type",
         |product| {
             // At once: between two commands an instance would find the counter gone, and load it.
             let replace = "redis.call('DEL', KEYS[1]) return redis.call('RPUSH', KEYS[1], '1')";
-            vec![words(["EVAL", replace, "1", &key(product, "")])]
+            vec![words(["EVAL", replace, "1", &gate_key(product, "")])]
         },
         |seen| seen.finds().contains("unreadable") || seen.sum("gate_loads loaded") > 0,
     ),
     (
-        "`v` huge",
-        |product| vec![words(["HSET", &key(product, ":gate"), "v", "8000000000000"])],
+        "Gate: version huge",
+        |product| vec![words(["HSET", &gate_key(product, ":gate"), "v", "8000000000000"])],
         |seen| seen.sum("reconcile_finds ahead") > 0,
     ),
     (
-        "`k` huge",
-        |product| vec![words(["HSET", &key(product, ":gate"), "k", "8000000000000"])],
+        "Gate: count of sold ids huge",
+        |product| vec![words(["HSET", &gate_key(product, ":gate"), "k", "8000000000000"])],
         |seen| seen.sum("reconcile_finds forgetful") > 0,
     ),
     (
-        "a hold that is none",
-        |product| vec![words(["HSET", &key(product, ":gate"), "h:DEC-0", "many"])],
+        "Gate: a hold that is none",
+        |product| vec![words(["HSET", &gate_key(product, ":gate"), "h:DEC-0", "many"])],
         |seen| seen.sum("reconcile_finds unreadable") > 0,
     ),
 ];
@@ -98,7 +93,7 @@ async fn one_field_corrupted() {
     let shop = Shop::direct().await;
     for (name, commands, proof) in CORRUPTIONS {
         let plan = Plan::new(name, 500, proof);
-        let plan = if name == "counter negative" {
+        let plan = if name == "Gate: counter negative" {
             plan.may_refuse()
         } else {
             plan
@@ -117,7 +112,7 @@ async fn one_field_corrupted() {
 async fn scripts_forgotten() {
     let shop = Shop::direct().await;
     // No metric of ours tells; Redis does, below.
-    let plan = Plan::new("SCRIPT FLUSH", 300, |_| true);
+    let plan = Plan::new("Gate: SCRIPT FLUSH, five times", 300, |_| true);
     let flush = async |_| {
         for _ in 0..5 {
             shop.redis::<()>(&["SCRIPT", "FLUSH", "SYNC"]).await;

@@ -12,12 +12,12 @@ async fn out_of_memory_or_read_only() {
     let shop = Shop::direct().await;
     for (name, refuse, relent) in [
         (
-            "OOM",
+            "Redis: OOM",
             ["CONFIG", "SET", "maxmemory", "1"].as_slice(),
             ["CONFIG", "SET", "maxmemory", "0"].as_slice(),
         ),
         (
-            "READONLY",
+            "Redis: READONLY",
             &["REPLICAOF", "127.0.0.1", "1"],
             &["REPLICAOF", "NO", "ONE"],
         ),
@@ -36,7 +36,7 @@ async fn busy_with_a_script_that_does_not_end() {
     })
     .await;
     let url = shop.stack.redis_url.clone();
-    let plan = Plan::new("BUSY", 1000, |seen| seen.all_opened());
+    let plan = Plan::new("Redis: BUSY", 1000, |seen| seen.all_opened());
     let endless = async |_| {
         tokio::spawn(async move {
             // Answered, with an error, when it is killed.
@@ -73,7 +73,7 @@ async fn loading_its_copy() {
     .await;
     let fill = format!("for i = 1, {KEYS} do redis.call('SET', 'other:' .. i, i) end");
     shop.redis::<()>(&["EVAL", &fill, "0"]).await;
-    let plan = Plan::new("LOADING", 1000, |seen| seen.all_opened());
+    let plan = Plan::new("Redis: LOADING", 1000, |seen| seen.all_opened());
     let restart = async |_| {
         shop.redis::<()>(&["SAVE"]).await;
         shop.stack.redis.kill().unwrap();

@@ -117,7 +117,7 @@ async fn a_key_of_a_wrong_type_is_an_error_of_its_product_alone() {
         let one = Quantity::new(1).unwrap();
         let reservations = [(42, &a), (7, &b), (42, &b)].map(|(product, id)| Reservation {
             product,
-            requests: vec![(id, one)],
+            requests: vec![(id, one, None)],
         });
         let answers = gate.gate.reserve(&mut gate.link, &reservations).await.unwrap();
         assert!(answers[0].is_err() && answers[2].is_err(), "{key}: {answers:?}");

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use devstack::shared_redis;
 use product_service::config::{Config, GateConfig};
 use product_service::domain::books::Fact;
-use product_service::domain::request::{ProductId, Quantity, RequestId};
+use product_service::domain::request::{BuyerId, ProductId, Quantity, RequestId};
+use product_service::domain::rules::SaleRules;
 use product_service::domain::words::{Admission, LoadStep, Settled};
 use product_service::gate::link::Link;
 use product_service::gate::load::{Leased, Opening, Remembered};
@@ -19,6 +20,7 @@ pub(crate) const PRODUCT: ProductId = 42;
 pub(crate) const COUNTER: &str = "stock:{42}";
 pub(crate) const GATE: &str = "stock:{42}:gate";
 pub(crate) const SOLD: &str = "stock:{42}:sold";
+pub(crate) const BUYERS: &str = "stock:{42}:buyers";
 
 /// The gate as the service uses it, and a second way to the same keys.
 pub(crate) struct Fixture {
@@ -26,6 +28,8 @@ pub(crate) struct Fixture {
     pub(crate) link: Link,
     pub(crate) redis: MultiplexedConnection,
     pub(crate) product: ProductId,
+    /// What the next load tells the gate.
+    pub(crate) rules: SaleRules,
 }
 
 impl Fixture {
@@ -55,6 +59,7 @@ impl Fixture {
             gate,
             redis: client.get_multiplexed_async_connection().await.unwrap(),
             product: PRODUCT,
+            rules: SaleRules::default(),
         }
     }
 
@@ -84,10 +89,21 @@ impl Fixture {
     }
 
     pub(crate) async fn remember(&mut self, lease: &Lease, ids: &[&str]) -> LoadStep {
+        self.remember_owned(lease, ids, &[]).await
+    }
+
+    /// The same, with what buyers own.
+    pub(crate) async fn remember_owned(
+        &mut self,
+        lease: &Lease,
+        ids: &[&str],
+        owned: &[(&str, i64)],
+    ) -> LoadStep {
         let chunk = Remembered {
             product: self.product,
             lease,
             ids: ids.to_vec(),
+            owned: owned.to_vec(),
         };
         only(self.gate.remember(&mut self.link, &[chunk]).await.unwrap())
     }
@@ -98,6 +114,7 @@ impl Fixture {
             lease,
             stock,
             version,
+            rules: &self.rules,
         };
         only(self.gate.open(&mut self.link, &[opening]).await.unwrap())
     }
@@ -109,10 +126,14 @@ impl Fixture {
 
     pub(crate) async fn try_reserve(&mut self, requests: &[(&str, i64)]) -> Result<Reserved, GateError> {
         let ids: Vec<RequestId> = requests.iter().map(|(id, _)| request_id(id)).collect();
+        let buyers: Vec<Option<BuyerId>> = requests.iter().map(|(id, _)| buyer_of(id)).collect();
         let quantities = requests.iter().map(|(_, units)| Quantity::new(*units).unwrap());
+        let requests = ids.iter().zip(quantities).zip(&buyers);
         let reservation = Reservation {
             product: self.product,
-            requests: ids.iter().zip(quantities).collect(),
+            requests: requests
+                .map(|((id, units), buyer)| (id, units, buyer.as_ref()))
+                .collect(),
         };
         let mut reserved = self.gate.reserve(&mut self.link, &[reservation]).await.unwrap();
         reserved.pop().unwrap()
@@ -177,6 +198,15 @@ impl Fixture {
         sold
     }
 
+    /// What buyers own or have on hold; those who have nothing are left out.
+    pub(crate) async fn buyers(&mut self) -> BTreeMap<String, i64> {
+        let mut buyers: BTreeMap<String, i64> = self
+            .raw(&["HGETALL", &format!("stock:{{{}}}:buyers", self.product)])
+            .await;
+        buyers.retain(|_, units| *units != 0);
+        buyers
+    }
+
     /// Every key there is.
     pub(crate) async fn keys(&mut self) -> BTreeSet<String> {
         self.raw(&["KEYS", "*"]).await
@@ -196,12 +226,19 @@ pub(crate) fn request_id(id: &str) -> RequestId {
     RequestId::new(id).unwrap()
 }
 
+/// An id such as `ann/1` is an order of the buyer `ann`; any other names no buyer.
+pub(crate) fn buyer_of(id: &str) -> Option<BuyerId> {
+    let (buyer, _) = id.split_once('/')?;
+    Some(BuyerId::new(buyer).unwrap())
+}
+
 /// A sale.
 pub(crate) fn sale(version: i64, quantity: i64, id: &str) -> Fact {
     Fact {
         version,
         signed_quantity: -quantity,
         settles: Some(request_id(id)),
+        buyer: buyer_of(id),
     }
 }
 
@@ -219,6 +256,7 @@ pub(crate) fn adjustment(version: i64, signed_quantity: i64) -> Fact {
         version,
         signed_quantity,
         settles: None,
+        buyer: None,
     }
 }
 

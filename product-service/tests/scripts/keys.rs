@@ -2,7 +2,7 @@
 
 use product_service::domain::words::Admission::{Held, Replay};
 
-use crate::fixture::{COUNTER, Fixture, GATE, SOLD, adjustment, give_back, sale};
+use crate::fixture::{BUYERS, COUNTER, Fixture, GATE, SOLD, adjustment, give_back, sale};
 
 #[tokio::test]
 async fn a_loaded_product_has_exactly_three_keys_under_one_hash_tag() {
@@ -42,10 +42,22 @@ async fn the_hash_holds_what_its_readers_expect() {
     let ahead_ms = deadline.parse::<u64>().unwrap() - s * 1000;
     assert_eq!(units, "40");
     assert!((50_000..=61_000).contains(&ahead_ms), "{ahead_ms}");
-    let expected = [("k", "2"), ("m:3", "-2"), ("v", "1")].map(|(field, value)| (field.into(), value.into()));
+    let expected = [("k", "2"), ("m:3", "-2"), ("r", ":::0"), ("v", "1")];
+    let expected = expected.map(|(field, value)| (field.into(), value.into()));
     assert_eq!(hash, expected.into());
     let members: std::collections::BTreeSet<String> = gate.raw(&["SMEMBERS", SOLD]).await;
     assert_eq!(members, ["", "DEC-9"].map(String::from).into());
+}
+
+#[tokio::test]
+async fn what_a_load_that_died_leaves_ends_by_itself() {
+    let mut gate = Fixture::with(|config| config.lease_ms = 1_000).await;
+    let lease = gate.lease().await;
+    gate.remember_owned(&lease, &["a"], &[("ann", 1)]).await;
+    for key in [GATE, SOLD, BUYERS] {
+        let life_ms: i64 = gate.raw(&["PTTL", key]).await;
+        assert!((50_000..=100_000).contains(&life_ms), "{key}: {life_ms}");
+    }
 }
 
 #[tokio::test]

@@ -16,3 +16,4 @@ mod model;
 mod peek;
 mod random_sequences;
 mod reserve;
+mod rules;

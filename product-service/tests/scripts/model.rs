@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use product_service::domain::books::Fact;
 use product_service::domain::words::{Admission, LoadStep, Settled};
 
-use crate::fixture::{adjustment, give_back, sale};
+use crate::fixture::{adjustment, buyer_of, give_back, sale};
 
 /// The database's side: movements without a gap, one sale and one void per id.
 #[derive(Debug)]
@@ -44,6 +44,17 @@ impl Ledger {
         self.facts[self.facts.len() - 1 - index % self.facts.len()].clone()
     }
 
+    /// What buyers own, as of a version.
+    pub(crate) fn owned(&self, version: i64) -> Vec<(String, i64)> {
+        let mut owned = BTreeMap::new();
+        for fact in self.facts.iter().filter(|fact| fact.version <= version) {
+            if let Some(buyer) = &fact.buyer {
+                *owned.entry(buyer.as_str().to_owned()).or_default() -= fact.signed_quantity;
+            }
+        }
+        owned.into_iter().collect()
+    }
+
     pub(crate) fn sold_ids(&self) -> Vec<&str> {
         self.sold.keys().map(String::as_str).collect()
     }
@@ -80,10 +91,14 @@ impl Ledger {
 /// The gate's side.
 #[derive(Debug, Default)]
 pub(crate) struct GateModel {
+    /// Units per buyer, if limited.
+    limit: Option<i64>,
+    /// Of each buyer: units he owns or has on hold.
+    buyers: BTreeMap<String, i64>,
     /// Number of the lease in force.
     lease: Option<u32>,
     /// Facts kept during a load, or beyond `version`.
-    facts: BTreeMap<i64, i64>,
+    facts: BTreeMap<i64, Fact>,
     sold: BTreeSet<String>,
     open: Option<Open>,
 }
@@ -97,11 +112,33 @@ pub(crate) struct Open {
 }
 
 impl GateModel {
+    pub(crate) fn new(limit: Option<i64>) -> Self {
+        Self {
+            limit,
+            ..Self::default()
+        }
+    }
+
+    /// Of each buyer with any: units he owns or has on hold.
+    pub(crate) fn buyers(&self) -> BTreeMap<String, i64> {
+        let mut buyers = self.buyers.clone();
+        buyers.retain(|_, units| *units != 0);
+        buyers
+    }
+
+    fn buys(&mut self, id: &str, units: i64) {
+        if let Some(buyer) = buyer_of(id)
+            && self.limit.is_some()
+        {
+            *self.buyers.entry(buyer.as_str().to_owned()).or_default() += units;
+        }
+    }
+
     pub(crate) fn open(&self) -> Option<&Open> {
         self.open.as_ref()
     }
 
-    pub(crate) fn facts(&self) -> &BTreeMap<i64, i64> {
+    pub(crate) fn facts(&self) -> &BTreeMap<i64, Fact> {
         &self.facts
     }
 
@@ -110,7 +147,7 @@ impl GateModel {
     }
 
     pub(crate) fn purge(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.limit);
     }
 
     /// Admissions, and whether the lease `offered` was taken; `None` when the gate is not loaded.
@@ -119,25 +156,43 @@ impl GateModel {
         offered: u32,
         requests: &[(&str, i64)],
     ) -> (Option<Vec<Admission>>, bool) {
-        let Some(open) = &mut self.open else {
+        if self.open.is_none() {
             let is_free = self.lease.is_none();
             self.lease.get_or_insert(offered);
-            return (None, is_free);
-        };
-        let admissions = requests.iter().map(|(id, quantity)| {
-            if open.holds.contains_key(*id) {
-                Admission::Held
-            } else if self.sold.contains(*id) {
-                Admission::Replay
-            } else if open.counter >= *quantity {
-                open.counter -= quantity;
-                open.holds.insert((*id).to_owned(), *quantity);
-                Admission::Held
-            } else {
-                Admission::SoldOut
+            if is_free {
+                self.buyers.clear();
             }
-        });
+            return (None, is_free);
+        }
+        let admissions = requests.iter().map(|(id, quantity)| self.admit(id, *quantity));
         (Some(admissions.collect()), false)
+    }
+
+    fn admit(&mut self, id: &str, quantity: i64) -> Admission {
+        let Some(open) = &mut self.open else {
+            return Admission::Cold;
+        };
+        if open.holds.contains_key(id) {
+            return Admission::Held;
+        }
+        if self.sold.contains(id) {
+            return Admission::Replay;
+        }
+        if let Some(limit) = self.limit {
+            let Some(buyer) = buyer_of(id) else {
+                return Admission::BuyerRequired;
+            };
+            if self.buyers.get(buyer.as_str()).copied().unwrap_or(0) + quantity > limit {
+                return Admission::Limit;
+            }
+        }
+        if open.counter < quantity {
+            return Admission::SoldOut;
+        }
+        open.counter -= quantity;
+        open.holds.insert(id.to_owned(), quantity);
+        self.buys(id, quantity);
+        Admission::Held
     }
 
     pub(crate) fn apply(&mut self, facts: &[Fact], releases: &[&str]) -> Settled {
@@ -155,34 +210,59 @@ impl GateModel {
                 }
             }
         }
-        let Some(open) = &mut self.open else {
+        if self.open.is_none() {
             self.facts
-                .extend(facts.iter().map(|fact| (fact.version, fact.signed_quantity)));
+                .extend(facts.iter().map(|fact| (fact.version, fact.clone())));
             return Settled::Kept;
-        };
+        }
         for fact in facts {
             if let Some(id) = &fact.settles {
-                open.counter += open.holds.remove(id.as_str()).unwrap_or(0);
+                self.end_hold(id.as_str());
             }
-            if fact.version > open.version && !self.facts.contains_key(&fact.version) {
-                self.facts.insert(fact.version, fact.signed_quantity);
-                open.counter += fact.signed_quantity;
+            let is_new = self.open.as_ref().is_some_and(|open| fact.version > open.version);
+            if is_new && !self.facts.contains_key(&fact.version) {
+                self.facts.insert(fact.version, fact.clone());
+                self.count(fact);
             }
         }
-        for id in releases {
-            open.counter += open.holds.remove(*id).unwrap_or(0);
-        }
-        while self.facts.remove(&(open.version + 1)).is_some() {
-            open.version += 1;
-        }
+        releases.iter().for_each(|id| self.end_hold(id));
+        self.move_up();
         Settled::Applied
     }
 
-    pub(crate) fn remember(&mut self, lease: u32, ids: &[&str]) -> LoadStep {
+    fn end_hold(&mut self, id: &str) {
+        if let Some(open) = &mut self.open
+            && let Some(units) = open.holds.remove(id)
+        {
+            open.counter += units;
+            self.buys(id, -units);
+        }
+    }
+
+    fn count(&mut self, fact: &Fact) {
+        if let Some(open) = &mut self.open {
+            open.counter += fact.signed_quantity;
+        }
+        if let Some(id) = &fact.settles {
+            self.buys(id.as_str(), -fact.signed_quantity);
+        }
+    }
+
+    fn move_up(&mut self) {
+        if let Some(open) = &mut self.open {
+            while self.facts.remove(&(open.version + 1)).is_some() {
+                open.version += 1;
+            }
+        }
+    }
+
+    pub(crate) fn remember(&mut self, lease: u32, ids: &[&str], owned: &[(&str, i64)]) -> LoadStep {
         if self.open.is_some() || self.lease != Some(lease) {
             return LoadStep::LeaseLost;
         }
         self.sold.extend(ids.iter().map(ToString::to_string));
+        let owned = owned.iter().map(|(buyer, units)| ((*buyer).to_owned(), *units));
+        self.buyers.extend(owned);
         LoadStep::Remembered
     }
 
@@ -195,15 +275,15 @@ impl GateModel {
         }
         self.lease = None;
         self.facts.retain(|kept, _| *kept > version);
-        let mut open = Open {
-            counter: stock + self.facts.values().sum::<i64>(),
+        self.open = Some(Open {
+            counter: stock,
             version,
             holds: BTreeMap::new(),
-        };
-        while self.facts.remove(&(open.version + 1)).is_some() {
-            open.version += 1;
+        });
+        for fact in self.facts.clone().values() {
+            self.count(fact);
         }
-        self.open = Some(open);
+        self.move_up();
         LoadStep::Loaded
     }
 }

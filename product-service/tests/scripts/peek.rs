@@ -36,6 +36,7 @@ async fn the_sums_of_one_moment_are_shown() {
         facts_units: 46,
         sold: 3,
         sold_expected: 3,
+        rules: ":::0".to_owned(),
         overdue: Vec::new(),
         fact_versions: vec![7, 8],
     };

@@ -5,13 +5,15 @@ use std::sync::Mutex;
 use product_service::domain::words::LoadStep;
 use product_service::gate::reserve::Lease;
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::fixture::Fixture;
 use crate::model::{GateModel, Ledger};
 
-const IDS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+/// Orders of two buyers, and of nobody known.
+const IDS: [&str; 8] = ["ann/1", "ann/2", "ann/3", "bob/1", "bob/2", "bob/3", "c", "d"];
 
 /// One step. Ids are places in [`IDS`]; facts are counted from the newest.
 #[derive(Clone, Debug)]
@@ -24,7 +26,7 @@ enum Step {
     Void(usize),
     Adjust(i64),
     Purge,
-    /// The next step of a load: lease; sold ids; read the balance; open the gate.
+    /// The next step of a load: lease; read the balance; sold ids and what buyers own; open the gate.
     Load,
     /// A loader that was left behind by a purge goes on.
     LateLoad,
@@ -56,12 +58,16 @@ fn after_every_step_of_any_sequence_the_counter_is_balance_plus_facts_minus_hold
         failure_persistence: None,
         ..Config::default()
     });
-    let played = runner.run(&(0_i64..20, vec(step(), 1..80)), |(stock, steps)| {
-        let mut fixture = fixture.lock().unwrap_or_else(|error| error.into_inner());
-        fixture.product += 1; // keys of its own for each sequence
-        runtime.block_on(Sequence::new(&mut fixture, stock).play(&steps));
-        Ok(())
-    });
+    let played = runner.run(
+        &(0_i64..20, option::of(1_i64..9), vec(step(), 1..80)),
+        |(stock, limit, steps)| {
+            let mut fixture = fixture.lock().unwrap_or_else(|error| error.into_inner());
+            fixture.product += 1; // keys of its own for each sequence
+            fixture.rules.purchase_limit = limit;
+            runtime.block_on(Sequence::new(&mut fixture, stock, limit).play(&steps));
+            Ok(())
+        },
+    );
     played.unwrap_or_else(|error| panic!("{error}"));
 }
 
@@ -69,8 +75,8 @@ fn after_every_step_of_any_sequence_the_counter_is_balance_plus_facts_minus_hold
 struct Loading {
     number: u32,
     lease: Lease,
-    remembered: bool,
     read: Option<(i64, i64)>,
+    remembered: bool,
 }
 
 struct Sequence<'a> {
@@ -83,10 +89,10 @@ struct Sequence<'a> {
 }
 
 impl<'a> Sequence<'a> {
-    fn new(gate: &'a mut Fixture, stock: i64) -> Self {
+    fn new(gate: &'a mut Fixture, stock: i64, limit: Option<i64>) -> Self {
         Self {
             gate,
-            model: GateModel::default(),
+            model: GateModel::new(limit),
             ledger: Ledger::new(stock),
             leases: 0,
             loading: None,
@@ -152,17 +158,23 @@ impl<'a> Sequence<'a> {
 
     /// One step further; `None` once this load is over.
     async fn load(&mut self, mut loading: Loading) -> Option<Loading> {
-        if !loading.remembered {
-            let ids = self.ledger.sold_ids();
-            let expected = self.model.remember(loading.number, &ids);
-            assert_eq!(self.gate.remember(&loading.lease, &ids).await, expected);
-            loading.remembered = true;
-            return Some(loading);
-        }
         let Some((stock, version)) = loading.read else {
             loading.read = Some((self.ledger.stock(), self.ledger.version()));
             return Some(loading);
         };
+        if !loading.remembered {
+            let ids = self.ledger.sold_ids();
+            let owned = self.ledger.owned(version);
+            let owned: Vec<_> = owned
+                .iter()
+                .map(|(buyer, units)| (buyer.as_str(), *units))
+                .collect();
+            let expected = self.model.remember(loading.number, &ids, &owned);
+            let step = self.gate.remember_owned(&loading.lease, &ids, &owned).await;
+            assert_eq!(step, expected);
+            loading.remembered = true;
+            return Some(loading);
+        }
         let expected = self.model.load(loading.number, stock, version);
         let step = self.gate.open(&loading.lease, stock, version).await;
         assert_eq!(step, expected);
@@ -191,12 +203,17 @@ impl<'a> Sequence<'a> {
         );
         assert_eq!(seen, expected, "{after:?}");
         assert_eq!(peek.facts, i64::try_from(facts.len()).unwrap(), "{after:?}");
-        assert_eq!(peek.facts_units, facts.values().sum::<i64>(), "{after:?}");
+        assert_eq!(
+            peek.facts_units,
+            facts.values().map(|fact| fact.signed_quantity).sum::<i64>(),
+            "{after:?}"
+        );
         assert_eq!(
             peek.sold,
             1 + i64::try_from(self.model.sold().len()).unwrap(),
             "{after:?}"
         );
         assert_eq!(peek.sold, peek.sold_expected, "{after:?}");
+        assert_eq!(self.gate.buyers().await, self.model.buyers(), "{after:?}");
     }
 }

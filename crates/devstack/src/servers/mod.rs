@@ -6,13 +6,15 @@
 mod home;
 mod postgres;
 mod programs;
+mod rabbitmq;
 mod redis;
 mod server;
 mod shared;
 
 pub use postgres::{Durability, Postgres, PostgresOptions};
 pub use programs::{PackageManager, ServerKind, install_commands, install_line};
+pub use rabbitmq::{RabbitMq, RabbitMqOptions};
 pub use redis::{Redis, RedisOptions};
 pub use server::Server;
 pub(crate) use server::start_on_free_port;
-pub use shared::{shared_postgres, shared_redis};
+pub use shared::{shared_postgres, shared_rabbitmq, shared_redis};

@@ -11,6 +11,8 @@ pub enum ServerKind {
     Postgres,
     /// Redis: the gate in front of hot products.
     Redis,
+    /// RabbitMQ: the messages between the services.
+    RabbitMq,
 }
 
 /// A package manager that can install the servers.
@@ -32,6 +34,7 @@ impl ServerKind {
         match self {
             Self::Postgres => "PostgreSQL",
             Self::Redis => "Redis",
+            Self::RabbitMq => "RabbitMQ",
         }
     }
 
@@ -70,6 +73,8 @@ impl ServerKind {
             (Self::Postgres, PackageManager::Brew) => "postgresql@17",
             (Self::Redis, PackageManager::Apt { .. }) => "redis-server",
             (Self::Redis, PackageManager::Brew) => "redis",
+            (Self::RabbitMq, PackageManager::Apt { .. }) => "rabbitmq-server",
+            (Self::RabbitMq, PackageManager::Brew) => "rabbitmq",
         }
     }
 
@@ -85,6 +90,8 @@ impl ServerKind {
             // Debian keeps wrappers in /usr/bin; the folder with the real programs has both of these.
             Self::Postgres => &["initdb", "postgres"],
             Self::Redis => &["redis-server"],
+            // Debian has wrappers in /usr/sbin that want to be root; `rabbitmq-env` is only beside the real program.
+            Self::RabbitMq => &["rabbitmq-server", "rabbitmq-env"],
         }
     }
 }
@@ -160,6 +167,7 @@ fn search_path() -> Vec<PathBuf> {
     ] {
         folders.extend(versioned(prefix, "postgresql@"));
     }
+    folders.push(PathBuf::from("/usr/lib/rabbitmq/bin"));
     folders.push(PathBuf::from("/usr/sbin"));
     folders
 }

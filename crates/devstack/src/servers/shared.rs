@@ -1,4 +1,4 @@
-//! One Postgres and one Redis for all tests of a process.
+//! One Postgres, one Redis and one RabbitMQ for all tests of a process.
 //!
 //! They belong to no runtime, since every `#[tokio::test]` has its own, and nobody has to drop them: they end with
 //! the process. Each test takes a database of its own on them; a test that kills a server starts a private one.
@@ -8,10 +8,12 @@ use std::sync::OnceLock;
 use anyhow::{Result, anyhow};
 
 use super::postgres::{Postgres, PostgresOptions};
+use super::rabbitmq::{RabbitMq, RabbitMqOptions};
 use super::redis::{Redis, RedisOptions};
 
 static POSTGRES: OnceLock<Result<Postgres, String>> = OnceLock::new();
 static REDIS: OnceLock<Result<Redis, String>> = OnceLock::new();
+static RABBITMQ: OnceLock<Result<RabbitMq, String>> = OnceLock::new();
 
 /// The process' shared Postgres, started by the first caller. If it is not installed the error says what installs it.
 pub async fn shared_postgres() -> Result<&'static Postgres> {
@@ -25,6 +27,15 @@ pub async fn shared_postgres() -> Result<&'static Postgres> {
 /// The process' shared Redis, started by the first caller. If it is not installed the error says what installs it.
 pub async fn shared_redis() -> Result<&'static Redis> {
     shared(&REDIS, || Redis::start_blocking(&RedisOptions::default())).await
+}
+
+/// The process' shared RabbitMQ, started by the first caller. If it is not installed the error says what installs it.
+pub async fn shared_rabbitmq() -> Result<&'static RabbitMq> {
+    shared(
+        &RABBITMQ,
+        || RabbitMq::start_blocking(&RabbitMqOptions::default()),
+    )
+    .await
 }
 
 async fn shared<T: Send + Sync>(

@@ -190,7 +190,7 @@ mod tests {
             url: "postgres://user:pa55@localhost/db".into(),
             pool_size: 8,
             pool_wait_ms: 100,
-            lock_timeout_ms: 250,
+            lock_timeout_ms: 200,
             statement_timeout_ms: 1_000,
             connect_timeout_ms: 1_000,
         }

@@ -5,7 +5,9 @@
 //! resource per method, and a wrong method would be a 404.)
 
 mod edge;
+pub mod fields;
 pub mod health;
+pub mod openapi;
 mod problem;
 
 pub use edge::edge;

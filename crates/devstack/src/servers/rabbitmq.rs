@@ -1,0 +1,202 @@
+//! A private RabbitMQ, with an epmd of its own, and virtual hosts to give away.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::home::Home;
+use super::programs::ServerKind;
+use super::server::{Ready, Server, start_on_free_port};
+use crate::ports;
+use crate::supervise::Program;
+
+/// Virtual hosts that are there from the start: making one later takes a second of a whole Erlang.
+const VIRTUAL_HOSTS: u32 = 32;
+const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
+const PROTOCOL_HEADER: &[u8; 8] = b"AMQP\0\0\x09\x01";
+const METHOD_FRAME: u8 = 1;
+/// The password of this user is not a secret: the server listens on loopback only, and lives as long as its owner.
+const USER: &str = "hotstock";
+
+/// How to start a RabbitMQ.
+#[derive(Clone, Debug, Default)]
+pub struct RabbitMqOptions {
+    /// Folder for data and log, kept at the end; `None`: a temporary one, removed at the end.
+    pub dir: Option<PathBuf>,
+}
+
+/// A private RabbitMQ server. What every server can do (pid, signal, kill, restart, stop) is in [`Server`]. Takes
+/// several seconds to start: begin with it, beside everything else.
+#[derive(Clone)]
+pub struct RabbitMq {
+    server: Server,
+    /// Erlang's name server. Left to itself, RabbitMQ would start one that outlives everybody.
+    _epmd: Server,
+    next_virtual_host: Arc<AtomicU32>,
+}
+
+impl RabbitMq {
+    /// Starts one; returns when it speaks AMQP. Fails with the last lines of its log.
+    pub async fn start(options: RabbitMqOptions) -> Result<Self> {
+        tokio::task::spawn_blocking(move || Self::start_blocking(&options)).await?
+    }
+
+    pub(super) fn start_blocking(options: &RabbitMqOptions) -> Result<Self> {
+        let path = ServerKind::RabbitMq.require()?.join("rabbitmq-server");
+        let home = Home::prepare(options.dir.as_deref(), "rabbitmq", None)?;
+        let names = start_on_free_port(None, |port| Ok(epmd(&home, port)))?;
+        let server = start_on_free_port(None, |port| program(&path, &home, port, names.port()))?;
+        Ok(Self {
+            server,
+            _epmd: names,
+            next_virtual_host: Arc::new(AtomicU32::new(1)),
+        })
+    }
+
+    /// `amqp://USER:PASSWORD@127.0.0.1:PORT/%2f`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.virtual_host("%2f")
+    }
+
+    /// The url of an empty virtual host that nobody else was given; one server has 32 of them.
+    ///
+    /// Queues have the same names everywhere, so tests that share a server must not share a virtual host.
+    pub fn create_virtual_host(&self) -> Result<String> {
+        let index = self.next_virtual_host.fetch_add(1, Ordering::Relaxed);
+        if index > VIRTUAL_HOSTS {
+            bail!("this RabbitMQ has no virtual host left ({VIRTUAL_HOSTS} in all); start another one");
+        }
+        Ok(self.virtual_host(&format!("test{index}")))
+    }
+
+    fn virtual_host(&self, name: &str) -> String {
+        format!("amqp://{USER}:{USER}@127.0.0.1:{}/{name}", self.port())
+    }
+}
+
+impl Deref for RabbitMq {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+/// In the foreground, so that it is supervised like everything else.
+fn epmd(home: &Home, port: u16) -> (Program, Ready) {
+    let program = Program {
+        name: String::from("epmd"),
+        path: PathBuf::from("epmd"),
+        args: ["-port", &port.to_string(), "-address", "127.0.0.1"]
+            .map(Into::into)
+            .to_vec(),
+        env: Vec::new(),
+        env_without: None,
+        current_dir: Some(home.path.clone()),
+        user: None,
+        log: home.path.join("epmd.log"),
+        scratch: None,
+        end_signal: Signal::TERM,
+        end_grace: Duration::from_secs(2),
+    };
+    let listens = move |_| match connect(port) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    };
+    (program, Box::new(listens))
+}
+
+fn program(path: &Path, home: &Home, port: u16, epmd_port: u16) -> Result<(Program, Ready)> {
+    let file = |name: &str| home.path.join(name);
+    let text = |name: &str| file(name).to_string_lossy().into_owned();
+    std::fs::write(file("definitions.json"), definitions())?;
+    std::fs::write(
+        file("rabbitmq.conf"),
+        format!(
+            "listeners.tcp.1 = 127.0.0.1:{port}\n\
+             load_definitions = {}\n\
+             log.console = true\nlog.console.level = warning\nlog.file = false\n",
+            text("definitions.json")
+        ),
+    )?;
+    std::fs::write(file("enabled_plugins"), "[].\n")?;
+    let env = [
+        // Where Erlang keeps its cookie.
+        ("HOME", home.path.to_string_lossy().into_owned()),
+        ("RABBITMQ_NODENAME", format!("hotstock-{port}@localhost")),
+        ("RABBITMQ_DIST_PORT", ports::free_port()?.to_string()),
+        ("ERL_EPMD_PORT", epmd_port.to_string()),
+        ("ERL_EPMD_ADDRESS", String::from("127.0.0.1")),
+        ("RABBITMQ_MNESIA_BASE", text("data")),
+        ("RABBITMQ_LOG_BASE", text("log")),
+        ("RABBITMQ_CONFIG_FILE", text("rabbitmq.conf")),
+        ("RABBITMQ_ENABLED_PLUGINS_FILE", text("enabled_plugins")),
+        ("RABBITMQ_CONF_ENV_FILE", String::from("/dev/null")),
+        (
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+            String::from("-kernel inet_dist_use_interface {127,0,0,1}"),
+        ),
+        // The script then becomes the server, instead of waiting for it as a child.
+        ("RUNNING_UNDER_SYSTEMD", String::from("1")),
+    ];
+    let program = Program {
+        name: String::from("RabbitMQ"),
+        path: path.to_path_buf(),
+        args: Vec::new(),
+        env: env.map(|(key, value)| (key.to_owned(), value)).to_vec(),
+        env_without: Some("RABBITMQ_"),
+        current_dir: Some(home.path.clone()),
+        user: None,
+        log: file("rabbitmq.log"),
+        scratch: home.is_scratch.then(|| home.path.clone()),
+        end_signal: Signal::TERM,
+        end_grace: Duration::from_secs(10),
+    };
+    Ok((program, Box::new(move |_| speaks_amqp(port))))
+}
+
+/// What the server is told to have when it starts: a user who may do everything, and the virtual hosts.
+fn definitions() -> String {
+    let names =
+        std::iter::once(String::from("/")).chain((1..=VIRTUAL_HOSTS).map(|index| format!("test{index}")));
+    let names: Vec<String> = names.collect();
+    let permission = |name: &String| json!({ "user": USER, "vhost": name, "configure": ".*", "write": ".*", "read": ".*" });
+    json!({
+        "users": [{ "name": USER, "password": USER, "tags": ["administrator"], "limits": {} }],
+        "vhosts": names.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>(),
+        "permissions": names.iter().map(permission).collect::<Vec<_>>(),
+    })
+    .to_string()
+}
+
+fn connect(port: u16) -> std::io::Result<TcpStream> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let stream = TcpStream::connect_timeout(&address, PROBE_TIMEOUT)?;
+    stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
+    Ok(stream)
+}
+
+/// Its answer to the protocol header is the frame of a method, `connection.start`.
+fn speaks_amqp(port: u16) -> Result<(), String> {
+    let ask = || -> Result<u8> {
+        let mut stream = connect(port)?;
+        stream.write_all(PROTOCOL_HEADER)?;
+        let mut answer = [0];
+        stream.read_exact(&mut answer).context("no answer")?;
+        Ok(answer[0])
+    };
+    match ask() {
+        Ok(METHOD_FRAME) => Ok(()),
+        Ok(other) => Err(format!("answered a frame of type {other}")),
+        Err(error) => Err(format!("{error:#}")),
+    }
+}

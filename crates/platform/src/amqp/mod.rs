@@ -1,0 +1,115 @@
+//! RabbitMQ: consuming and publishing that come back by themselves.
+//!
+//! lapin can restore a connection itself, but then forgets the prefetch; so here a connection that breaks is thrown away
+//! and everything is made anew: connection, channel, queues, prefetch, consumer. A queue that vanishes is declared again
+//! the same way. Nothing waits for the broker at start; nothing is lost while it is away, because whatever is not
+//! confirmed stays with its owner, and whatever is not acknowledged is delivered again.
+
+mod consume;
+mod publish;
+mod topology;
+
+pub use consume::{Consumer, Handled, Source};
+pub use lapin::message::Delivery;
+pub use publish::{Message, Published, Publisher};
+pub use topology::{declare, declare_route};
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use lapin::uri::AMQPUri;
+use lapin::{Connection, ConnectionProperties};
+
+use crate::config::{ConfigError, Secret};
+
+/// Longest wait for a connection, and for anything it is asked to set up.
+const SETUP_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection on which nothing is heard for twice this long is dead, s.
+const HEARTBEAT_S: u16 = 10;
+
+/// Why the broker could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AmqpError {
+    /// It refused, or the connection broke.
+    #[error("RabbitMQ: {0}")]
+    Broker(#[from] lapin::Error),
+    /// It did not answer in time.
+    #[error("RabbitMQ did not answer within {0:?}")]
+    Timeout(Duration),
+    /// The URL cannot be used.
+    #[error("`{0}` is not an AMQP URL")]
+    Url(Secret),
+}
+
+/// Checks that `url` is one of AMQP.
+///
+/// # Errors
+/// [`ConfigError::OutOfRange`] naming `key`; never shows the password.
+pub fn validate_url(key: &str, url: &Secret) -> Result<(), ConfigError> {
+    if url.expose().parse::<AMQPUri>().is_ok() {
+        return Ok(());
+    }
+    Err(ConfigError::OutOfRange {
+        key: key.to_owned(),
+        value: format!("`{url}`"),
+        allowed: "a URL such as amqp://user:password@host:5672/%2f".to_owned(),
+    })
+}
+
+/// Whether a part of the service is connected, for health checks; logs when that changes. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Link {
+    connected: Arc<AtomicBool>,
+    told: Arc<AtomicBool>,
+}
+
+impl Link {
+    /// Whether it is connected, as far as is known.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.connected.load(Ordering::Relaxed)
+    }
+
+    /// A check for `/readyz`.
+    ///
+    /// # Errors
+    /// When it is not connected.
+    pub fn check(&self) -> Result<(), &'static str> {
+        if self.is_connected() {
+            Ok(())
+        } else {
+            Err("not connected")
+        }
+    }
+
+    fn up(&self, name: &str) {
+        if !self.connected.swap(true, Ordering::Relaxed) {
+            self.told.store(false, Ordering::Relaxed);
+            tracing::info!(name, "connected to RabbitMQ");
+        }
+    }
+
+    /// Told once until it is up again: somebody tries every few seconds.
+    fn down(&self, name: &str, error: &impl Display) {
+        self.connected.store(false, Ordering::Relaxed);
+        if !self.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(name, %error, "no connection to RabbitMQ; it is tried again");
+        }
+    }
+}
+
+async fn connect(url: &Secret, name: &str) -> Result<Connection, AmqpError> {
+    let mut uri: AMQPUri = url.expose().parse().map_err(|_| AmqpError::Url(url.clone()))?;
+    uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    in_time(Connection::connect_uri(uri, properties)).await
+}
+
+async fn in_time<T>(work: impl Future<Output = lapin::Result<T>>) -> Result<T, AmqpError> {
+    match tokio::time::timeout(SETUP_TIMEOUT, work).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(AmqpError::Timeout(SETUP_TIMEOUT)),
+    }
+}

@@ -1,0 +1,118 @@
+//! A queue in front of a transaction: what waits is written together, and everybody hears after the commit.
+//!
+//! Whoever asks may go away; what was queued is written all the same. If the process dies, what was not committed has
+//! not happened.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use platform::batch::{Batcher, queue};
+use platform::database::Pool;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::DbError;
+
+/// Why nothing is known to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unavailable {
+    /// The queue is full: nothing was written.
+    QueueFull,
+    /// The service is stopping.
+    Draining,
+    /// The database failed, or could not be reached; a commit may have happened.
+    Database,
+    /// The request's deadline passed first.
+    Deadline,
+}
+
+impl Unavailable {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::QueueFull, Self::Draining, Self::Database, Self::Deadline];
+
+    /// The word for it, in answers and metrics.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::Draining => "draining",
+            Self::Database => "database",
+            Self::Deadline => "deadline",
+        }
+    }
+}
+
+/// Writes a batch in one transaction, of at most this duration; one answer per item, in their order.
+pub type Write<I, A> = for<'a> fn(&'a Pool, Duration, &'a [I]) -> BoxFuture<'a, Result<Vec<A>, DbError>>;
+
+type Waiting<I, A> = (I, oneshot::Sender<Result<A, Unavailable>>);
+
+/// The side that asks. Cheap to clone.
+pub struct Queue<I, A> {
+    waiting: Batcher<Waiting<I, A>>,
+}
+
+impl<I, A> Clone for Queue<I, A> {
+    fn clone(&self) -> Self {
+        Self {
+            waiting: self.waiting.clone(),
+        }
+    }
+}
+
+/// How large a queue is, and how long its transaction may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Items that may wait.
+    pub capacity: usize,
+    /// Items per transaction at most.
+    pub flush_max: usize,
+    /// Longest transaction.
+    pub transaction: Duration,
+}
+
+impl<I: Send + Sync + 'static, A: Send + 'static> Queue<I, A> {
+    /// Starts the flusher. It ends, after the last item was written, once every clone is dropped.
+    #[must_use]
+    pub fn start(
+        name: &'static str,
+        pool: Pool,
+        limits: Limits,
+        write: Write<I, A>,
+    ) -> (Self, JoinHandle<()>) {
+        let (batcher, mut batches) = queue::<Waiting<I, A>>(limits.capacity);
+        let flusher = tokio::spawn(async move {
+            while let Some(batch) = batches.next(limits.flush_max).await {
+                let (items, replies): (Vec<I>, Vec<_>) = batch.into_iter().unzip();
+                let started = std::time::Instant::now();
+                match write(&pool, limits.transaction, &items).await {
+                    Ok(answers) => {
+                        crate::metrics::flushed(name, items.len(), started.elapsed());
+                        for (reply, answer) in replies.into_iter().zip(answers) {
+                            reply.send(Ok(answer)).ok();
+                        }
+                    }
+                    Err(error) => {
+                        crate::metrics::flush_failed(name, items.len(), &error);
+                        for reply in replies {
+                            reply.send(Err(Unavailable::Database)).ok();
+                        }
+                    }
+                }
+            }
+        });
+        (Self { waiting: batcher }, flusher)
+    }
+
+    /// Queues an item and waits until it is written.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn ask(&self, item: I) -> Result<A, Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        self.waiting
+            .submit((item, reply))
+            .map_err(|_| Unavailable::QueueFull)?;
+        answer.await.unwrap_or(Err(Unavailable::Draining))
+    }
+}

@@ -1,0 +1,60 @@
+//! The outside: the whole URL table, on two listeners. Handlers parse, call and map; nothing else.
+//!
+//! The error body, limits, 404 and 405 come from `platform::http`. One resource per path, so that a wrong method is a
+//! 405 with `Allow`.
+
+mod admin;
+mod events;
+pub mod openapi;
+mod orders;
+mod problem;
+
+use std::sync::Arc;
+
+use actix_web::web::{self, ServiceConfig, get, post};
+use contracts::order::Flow;
+use platform::http::openapi::mount;
+
+use crate::app::App;
+
+/// The public API: `/v1` is synchronous, `/v2` asynchronous, and without a version it is what the config says.
+pub fn public(app: &Arc<App>) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
+    let app = web::Data::from(Arc::clone(app));
+    move |cfg| {
+        let default_flow = app.default_flow;
+        cfg.app_data(app.clone())
+            .service(web::scope("/v1").configure(|cfg| api(cfg, Flow::Sync)))
+            .service(web::scope("/v2").configure(|cfg| api(cfg, Flow::Async)))
+            .configure(|cfg| api(cfg, default_flow))
+            .configure(|cfg| mount(cfg, openapi::public_document()));
+    }
+}
+
+fn api(cfg: &mut ServiceConfig, flow: Flow) {
+    cfg.service(
+        web::resource("/orders")
+            .app_data(flow)
+            .route(get().to(orders::list))
+            .route(post().to(orders::place)),
+    )
+    .service(web::resource("/orders/{id}").route(get().to(orders::get)))
+    .service(
+        web::resource("/orders/{id}/cancel")
+            .app_data(flow)
+            .route(post().to(orders::cancel)),
+    )
+    .service(web::resource("/orders/{id}/events").route(get().to(events::events)));
+}
+
+/// The admin API, on its own listener.
+pub fn admin(app: &Arc<App>) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
+    let app = web::Data::from(Arc::clone(app));
+    move |cfg| {
+        cfg.app_data(app.clone())
+            .service(web::resource("/admin/orders/stuck").route(get().to(admin::stuck)))
+            .service(web::resource("/admin/orders/{id}/retry").route(post().to(admin::retry)))
+            .service(web::resource("/admin/outbox").route(get().to(admin::outbox)))
+            .service(web::resource("/admin/outbox/{id}/requeue").route(post().to(admin::requeue)))
+            .configure(|cfg| mount(cfg, openapi::admin_document()));
+    }
+}

@@ -1,0 +1,142 @@
+//! The description of the API: one OpenAPI document per listener, each served at `/openapi.json` and browsable at
+//! `/docs` beside the operations it describes. Which errors an operation answers with is said as a list of codes.
+
+use contracts::error::ErrorBody;
+use contracts::error::ErrorCode::{
+    self, BadRequest, DependencyFailed, IdempotencyInProgress, IdempotencyKeyReused, InsufficientStock,
+    InternalError, InvalidState, NotFound, OrderNotFound, PayloadTooLarge, RetryLater, TooManyRequests,
+    UnsupportedMediaType, ValidationError,
+};
+use platform::http::openapi::{ErrorWords, idempotency_key, path_id};
+use serde_json::{Value, json};
+use utoipa::openapi::Required;
+use utoipa::openapi::path::{Parameter, ParameterIn};
+use utoipa::{IntoParams, OpenApi};
+
+use super::{admin, events, orders};
+use crate::db::queue::Unavailable;
+
+/// What the public listener offers.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "hotstock order-service",
+        description = "Orders. Paths without `/v1` or `/v2` answer too, with the flow the operator has chosen.\n\n\
+            Every answer of 400 and above has the body `ErrorBody`; `Accept-Language: ko` asks for its message in \
+            Korean. A path nobody has is 404 `NOT_FOUND`, a method a path does not have 405 `METHOD_NOT_ALLOWED`.\n\n\
+            With an `Idempotency-Key`, placing an order may be repeated: the same key and the same body are the same \
+            order. Without one, a repetition is another order."
+    ),
+    paths(
+        orders::described::place_v1,
+        orders::described::place_v2,
+        orders::list,
+        orders::get,
+        events::events,
+        orders::described::cancel_v1,
+        orders::described::cancel_v2,
+    ),
+    components(schemas(ErrorBody)),
+    modifiers(&ErrorWords),
+    tags((name = "orders", description = "Placing, cancelling, looking"))
+)]
+struct PublicApi;
+
+/// What the admin listener offers.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "hotstock order-service, admin",
+        description = "What is stuck, and sending it again. Errors as in the public API."
+    ),
+    paths(admin::stuck, admin::retry, admin::outbox, admin::requeue),
+    components(schemas(ErrorBody)),
+    modifiers(&ErrorWords),
+    tags(
+        (name = "orders", description = "Orders that failed or do not get on"),
+        (name = "outbox", description = "Messages stored with the change they tell of"),
+    )
+)]
+struct AdminApi;
+
+/// The document of the public listener.
+#[must_use]
+pub fn public_document() -> utoipa::openapi::OpenApi {
+    PublicApi::openapi()
+}
+
+/// The document of the admin listener.
+#[must_use]
+pub fn admin_document() -> utoipa::openapi::OpenApi {
+    AdminApi::openapi()
+}
+
+macro_rules! parameters {
+    ($($(#[$doc:meta])* $name:ident = $parameter:expr;)+) => { $(
+        $(#[$doc])*
+        pub(super) struct $name;
+
+        impl IntoParams for $name {
+            fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+                vec![$parameter]
+            }
+        }
+    )+ };
+}
+
+parameters! {
+    /// The order in the path.
+    OrderParam = path_id("The order");
+    /// The stored message in the path.
+    MessageParam = path_id("The message");
+    /// The client's key.
+    IdempotencyKeyParam = idempotency_key(Required::False);
+}
+
+/// Codes any operation may answer with.
+const ANY: &[ErrorCode] = &[InternalError, RetryLater];
+/// Codes of a new order, whatever its flow.
+const PLACE: &[ErrorCode] = &[
+    InsufficientStock,
+    ValidationError,
+    BadRequest,
+    PayloadTooLarge,
+    UnsupportedMediaType,
+    IdempotencyKeyReused,
+];
+/// Codes of an order in the path.
+const ORDER: &[ErrorCode] = &[ValidationError, OrderNotFound];
+
+platform::error_sets! {
+    example;
+    /// Of an operation without any input.
+    AnyErrors = ANY;
+    /// Of a listing.
+    ListErrors = ANY, &[ValidationError];
+    /// Of looking at an order.
+    OrderErrors = ANY, ORDER;
+    /// Of watching an order.
+    EventErrors = ANY, ORDER, &[TooManyRequests];
+    /// Of placing an order and seeing it to its end.
+    PlaceErrors = ANY, PLACE, &[DependencyFailed, IdempotencyInProgress];
+    /// Of placing an order.
+    PlaceLaterErrors = ANY, PLACE;
+    /// Of cancelling.
+    CancelErrors = ANY, ORDER, &[InvalidState, DependencyFailed];
+    /// Of sending an order again.
+    RetryErrors = ANY, ORDER, &[InvalidState];
+    /// Of sending a message again.
+    RequeueErrors = ANY, &[ValidationError, InvalidState, NotFound];
+}
+
+/// Facts as an answer with this code has them.
+fn example(code: ErrorCode) -> Value {
+    match code {
+        InsufficientStock => json!({ "productId": 42, "remainingStock": 0 }),
+        InvalidState => json!({ "orderId": 17, "status": "PENDING" }),
+        OrderNotFound | IdempotencyInProgress => json!({ "orderId": 17 }),
+        DependencyFailed => json!({ "orderId": 17, "status": "FAILED", "failReason": "DEPENDENCY_FAILED" }),
+        RetryLater => json!({ "reason": Unavailable::QueueFull.word() }),
+        _ => Value::Null,
+    }
+}

@@ -1,0 +1,3 @@
+//! Messages that come in: results of what was asked for.
+
+pub mod results;

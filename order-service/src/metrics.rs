@@ -1,0 +1,204 @@
+//! Every event of this service: its log line and its metric. Nothing else in the crate names a metric.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use metrics::{counter, histogram};
+
+use crate::db::DbError;
+use crate::db::conclude::{Concluded, Conclusion};
+use crate::db::queue::Unavailable;
+use crate::db::relay::{RelayError, Relayed};
+use crate::db::saga::Due;
+use crate::domain::attempt::Attempt;
+use crate::product_client::Answer;
+use crate::saga::{SAGA, Step};
+
+const STEPS: &str = "hotstock_saga_tries_total";
+const TAKEN_UP: &str = "hotstock_saga_taken_up_total";
+const CONCLUDED: &str = "hotstock_orders_concluded_total";
+const LATE: &str = "hotstock_late_successes_total";
+const FLUSH: &str = "hotstock_orders_flush_size";
+const FLUSH_SECONDS: &str = "hotstock_orders_flush_seconds";
+const FLUSH_FAILURES: &str = "hotstock_orders_flush_failures_total";
+
+const RELAY: &str = "hotstock_outbox_relay_size";
+const RELAYED: &str = "hotstock_outbox_relayed_total";
+const RESULTS_DEAD: &str = "hotstock_stock_results_dead_total";
+const RESULTS_HELD: &str = "hotstock_stock_results_held_total";
+
+const QUEUES: [&str; 2] = ["place", "conclude"];
+const ANSWERS: [&str; 4] = ["done", "refused", "unknown", "unreached"];
+const CONCLUSIONS: [&str; 5] = ["taken", "failed", "returned", "over", "again"];
+
+/// Makes every series exist, at zero: a dashboard must not find nothing where nothing has happened yet.
+pub fn touch() {
+    for line in SAGA {
+        let step = word(line.step);
+        ANSWERS
+            .iter()
+            .for_each(|answer| counter!(STEPS, "step" => step, "answer" => *answer).absolute(0));
+        counter!(TAKEN_UP, "step" => step).absolute(0);
+    }
+    CONCLUSIONS
+        .iter()
+        .for_each(|word| counter!(CONCLUDED, "conclusion" => *word).absolute(0));
+    QUEUES
+        .iter()
+        .for_each(|queue| counter!(FLUSH_FAILURES, "queue" => *queue).absolute(0));
+    for outcome in ["sent", "failed", "dead"] {
+        counter!(RELAYED, "outcome" => outcome).absolute(0);
+    }
+    for series in [LATE, RESULTS_DEAD, RESULTS_HELD] {
+        counter!(series).absolute(0);
+    }
+}
+
+const fn word(step: Step) -> &'static str {
+    match step {
+        Step::Decrease => "decrease",
+        Step::Cancel => "cancel",
+        Step::Void => "void",
+    }
+}
+
+/// One try of a step, answered or not.
+pub fn step_tried(step: Step, answer: &Answer) {
+    let [done, refused, unknown, unreached] = ANSWERS;
+    let answered = match answer {
+        Answer::Done => done,
+        Answer::Refused(_) => refused,
+        Answer::Unknown(_) => unknown,
+        Answer::Unreached(_) => unreached,
+    };
+    counter!(STEPS, "step" => word(step), "answer" => answered).increment(1);
+    if let Answer::Unknown(why) | Answer::Unreached(why) = answer {
+        tracing::debug!(step = word(step), why, "product-service gave no answer");
+    }
+}
+
+/// A step has come to a conclusion, which is about to be written.
+pub fn concluded(conclusion: &Conclusion) {
+    let [taken, failed, returned, over, again] = CONCLUSIONS;
+    let word = match conclusion {
+        Conclusion::Taken => taken,
+        Conclusion::Failed { .. } => failed,
+        Conclusion::Returned => returned,
+        Conclusion::Over(_) => over,
+        Conclusion::Again { .. } => again,
+    };
+    counter!(CONCLUDED, "conclusion" => word).increment(1);
+}
+
+/// A conclusion is written.
+pub fn status_changed(attempt: Attempt, concluded: &Concluded) {
+    if concluded.too_late {
+        counter!(LATE).increment(1);
+        tracing::info!(%attempt, "stock was taken for an order that is not waiting any more; it is given back");
+    }
+    if let Some(order) = concluded.order.as_ref().filter(|_| concluded.changed) {
+        tracing::debug!(%attempt, status = ?order.status, reason = order.fail_reason, "order");
+    }
+}
+
+/// The recovery worker has taken a step up.
+pub fn taken_up(due: &Due) {
+    counter!(TAKEN_UP, "step" => word(due.step)).increment(1);
+    tracing::debug!(attempt = %due.attempt, step = word(due.step), tries = due.tries, "taken up");
+}
+
+/// What became of a step could not be written; it is taken up again.
+pub fn step_not_written(attempt: Attempt, why: Unavailable) {
+    tracing::warn!(%attempt, why = why.word(), "what became of a step could not be written; it is done again");
+}
+
+/// The recovery worker could not look.
+pub fn recovery_failed(error: &DbError) {
+    tracing::warn!(%error, "recovery could not look for work; it tries again");
+}
+
+/// Watched orders could not be looked at.
+pub fn watch_failed(error: &DbError) {
+    tracing::debug!(%error, "watched orders could not be looked at");
+}
+
+/// A transaction failed; unless it is for good, it is repeated.
+pub fn transaction_failed(error: &impl Display) {
+    tracing::warn!(%error, "a transaction failed");
+}
+
+/// A batch is written.
+pub fn flushed(queue: &'static str, items: usize, took: Duration) {
+    histogram!(FLUSH, "queue" => queue).record(size(items));
+    histogram!(FLUSH_SECONDS, "queue" => queue).record(took);
+}
+
+/// A batch could not be written.
+pub fn flush_failed(queue: &'static str, items: usize, error: &DbError) {
+    counter!(FLUSH_FAILURES, "queue" => queue).increment(1);
+    tracing::error!(queue, items, %error, "a batch could not be written");
+}
+
+/// An operator has sent an order again.
+pub fn retried_by_operator(attempt: Attempt) {
+    tracing::info!(audit = true, action = "retry", %attempt, "an operator has sent an order again");
+}
+
+/// An operator has sent a message again.
+pub fn requeued_by_operator(outbox_id: i64) {
+    tracing::info!(
+        audit = true,
+        action = "requeue",
+        outbox_id,
+        "an operator has sent a message again"
+    );
+}
+
+/// The relay has published a batch.
+pub fn relayed(relayed: &Relayed) {
+    if relayed.taken > 0 {
+        histogram!(RELAY).record(size(relayed.taken));
+        counter!(RELAYED, "outcome" => "sent").increment(relayed.sent as u64);
+        counter!(RELAYED, "outcome" => "failed")
+            .increment((relayed.taken - relayed.sent - relayed.dead) as u64);
+        counter!(RELAYED, "outcome" => "dead").increment(relayed.dead as u64);
+    }
+    if relayed.dead > 0 {
+        tracing::error!(
+            messages = relayed.dead,
+            "messages were given up; their orders have failed"
+        );
+    }
+}
+
+/// The relay could not publish a batch; it tries again.
+pub fn relay_failed(error: &RelayError) {
+    tracing::warn!(%error, "the relay could not publish; it tries again");
+}
+
+/// Nobody hears of stored messages for a moment; the relay polls.
+pub fn listen_failed(error: &DbError) {
+    tracing::warn!(%error, "nobody hears of stored messages; the relay polls meanwhile");
+}
+
+/// Sent messages could not be purged.
+pub fn purge_failed(error: &DbError) {
+    tracing::warn!(%error, "sent messages could not be purged; it is tried again");
+}
+
+/// A result that nobody can act on goes to the dead letters.
+pub fn result_dead(why: &str) {
+    counter!(RESULTS_DEAD).increment(1);
+    tracing::warn!(why, "a result is set aside");
+}
+
+/// A result is held, because it cannot be written at the moment.
+pub fn result_held(why: Unavailable) {
+    counter!(RESULTS_HELD).increment(1);
+    tracing::debug!(why = why.word(), "a result is held");
+}
+
+#[expect(clippy::cast_precision_loss, reason = "batch sizes are small")]
+fn size(items: usize) -> f64 {
+    items as f64
+}

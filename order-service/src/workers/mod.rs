@@ -1,0 +1,4 @@
+//! Loops without input, bounded and idempotent.
+
+pub mod purge;
+pub mod recovery;

@@ -1,0 +1,337 @@
+//! What every test starts with: order-service and product-service on databases of their own, with a fault proxy on the
+//! way between them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use devstack::proxy::Proxy;
+use devstack::{RabbitMq, Service, ServiceOptions, TestStack, shared_rabbitmq, wait_for};
+use reqwest::{Client, Method, RequestBuilder};
+use serde_json::{Value, json};
+use tokio_postgres::NoTls;
+
+/// What tests return: a fault of the set-up ends a test like a failed assertion.
+pub(crate) type TestResult = Result<()>;
+
+/// How long something that happens in the background may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+const ORDER_SERVICE: &str = env!("CARGO_BIN_EXE_order-service");
+
+/// Both services and the way between them.
+pub(crate) struct World {
+    pub(crate) stack: TestStack,
+    pub(crate) broker: Option<RabbitMq>,
+    setup: Setup,
+    pub(crate) product: Service,
+    pub(crate) order: Service,
+    /// Between order-service and product-service.
+    pub(crate) way: Proxy,
+    client: Client,
+}
+
+/// What an instance of order-service is started with.
+struct Setup {
+    orders_url: String,
+    product_url: String,
+    amqp_url: Option<String>,
+    settings: Vec<(String, String)>,
+}
+
+impl Setup {
+    fn order_service(&self) -> ServiceOptions {
+        let mut options = patient(ServiceOptions::new("order-service", ORDER_SERVICE))
+            .database_url(&self.orders_url)
+            .env("HOTSTOCK__PRODUCT__URL", &self.product_url);
+        if let Some(url) = &self.amqp_url {
+            options = options.amqp_url(url);
+        }
+        self.settings
+            .iter()
+            .fold(options, |options, (key, value)| options.env(key, value))
+    }
+}
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) body: Value,
+    pub(crate) headers: reqwest::header::HeaderMap,
+}
+
+impl Reply {
+    pub(crate) async fn to(request: RequestBuilder) -> Result<Self> {
+        let response = request.send().await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().await?;
+        let body = if text.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str(&text).context(text.clone())?
+        };
+        Ok(Self {
+            status,
+            body,
+            headers,
+        })
+    }
+
+    pub(crate) fn id(&self) -> i64 {
+        self.body["id"]
+            .as_i64()
+            .unwrap_or_else(|| panic!("an order has an id: {self:?}"))
+    }
+
+    pub(crate) fn text(&self, field: &str) -> &str {
+        self.body[field].as_str().unwrap_or_default()
+    }
+}
+
+impl World {
+    /// Without a broker.
+    pub(crate) async fn start() -> Result<Self> {
+        Self::with(&[]).await
+    }
+
+    /// Without a broker, with further settings of order-service.
+    pub(crate) async fn with(settings: &[(&str, &str)]) -> Result<Self> {
+        Self::on(TestStack::shared().await?, None, settings).await
+    }
+
+    /// With a virtual host on the RabbitMQ that all tests share, which must not be harmed.
+    pub(crate) async fn with_broker(settings: &[(&str, &str)]) -> Result<Self> {
+        let (stack, broker) = tokio::try_join!(TestStack::shared(), shared_rabbitmq())?;
+        Self::on(stack, Some(broker.clone()), settings).await
+    }
+
+    /// On these servers.
+    pub(crate) async fn on(
+        stack: TestStack,
+        broker: Option<RabbitMq>,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
+        let orders_url = stack.postgres.create_unique_database("orders").await?;
+        Self::on_databases(stack, orders_url, broker, settings).await
+    }
+
+    /// On these servers, orders on a database of their own choice.
+    pub(crate) async fn on_databases(
+        stack: TestStack,
+        orders_url: String,
+        broker: Option<RabbitMq>,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
+        let amqp_url = broker.as_ref().map(RabbitMq::create_virtual_host).transpose()?;
+        let settings = settings
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let program = product_service().await?;
+        let mut options = patient(stack.service("product-service", program));
+        if let Some(url) = &amqp_url {
+            options = options.amqp_url(url);
+        }
+        let product = Service::start(options).await?;
+        let way = Proxy::start(SocketAddr::from(([127, 0, 0, 1], product.port())))?;
+        let setup = Setup {
+            orders_url,
+            product_url: way.url(&product.url())?,
+            amqp_url,
+            settings,
+        };
+        let order = Service::start(setup.order_service()).await?;
+        Ok(Self {
+            stack,
+            broker,
+            setup,
+            product,
+            order,
+            way,
+            client: Client::new(),
+        })
+    }
+
+    /// Another instance of order-service on the same stores.
+    pub(crate) async fn another(&self) -> Result<Service> {
+        Service::start(self.setup.order_service()).await
+    }
+
+    /// A channel to the broker, for a test that meddles.
+    pub(crate) async fn channel(&self) -> Result<(lapin::Connection, lapin::Channel)> {
+        let url = self.setup.amqp_url.as_deref().context("a broker")?;
+        let connection = lapin::Connection::connect(url, lapin::ConnectionProperties::default()).await?;
+        let channel = connection.create_channel().await?;
+        Ok((connection, channel))
+    }
+
+    /// How many messages lie in a queue.
+    pub(crate) async fn lying_in(&self, queue: &str) -> Result<u32> {
+        let (_connection, channel) = self.channel().await?;
+        let options = lapin::options::QueueDeclareOptions {
+            passive: true,
+            ..Default::default()
+        };
+        let queue = channel
+            .queue_declare(queue.into(), options, lapin::types::FieldTable::default())
+            .await?;
+        Ok(queue.message_count())
+    }
+
+    pub(crate) fn ask(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.order.url()))
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Result<Reply> {
+        Reply::to(self.ask(Method::GET, path)).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Reply> {
+        Reply::to(self.ask(Method::POST, path).json(body)).await
+    }
+
+    pub(crate) async fn admin(&self, method: Method, path: &str) -> Result<Reply> {
+        Reply::to(
+            self.client
+                .request(method, format!("{}{path}", self.order.admin_url())),
+        )
+        .await
+    }
+
+    /// `POST /v1/orders` of one product.
+    pub(crate) async fn place(&self, product: i64, quantity: i64) -> Result<Reply> {
+        self.post(
+            "/v1/orders",
+            &json!({ "productId": product, "quantity": quantity }),
+        )
+        .await
+    }
+
+    pub(crate) async fn cancel(&self, id: i64) -> Result<Reply> {
+        Reply::to(self.ask(Method::POST, &format!("/v1/orders/{id}/cancel"))).await
+    }
+
+    pub(crate) async fn order(&self, id: i64) -> Result<Reply> {
+        self.get(&format!("/v1/orders/{id}")).await
+    }
+
+    /// Waits until an order has a status.
+    pub(crate) async fn becomes(&self, id: i64, status: &str) -> Result<Value> {
+        wait_for("the status of an order", PATIENCE, async || {
+            let reply = self.order(id).await.map_err(|error| error.to_string())?;
+            if reply.text("status") == status {
+                Ok(reply.body)
+            } else {
+                Err(reply.body.to_string())
+            }
+        })
+        .await
+    }
+
+    /// A product with stock; its id. `fields` are further ones of its body.
+    pub(crate) async fn stocked_with(&self, stock: i64, fields: &Value) -> Result<i64> {
+        let mut body = json!({ "name": "a thing", "price": 4900, "stock": stock });
+        if let (Some(body), Some(fields)) = (body.as_object_mut(), fields.as_object()) {
+            body.extend(fields.clone());
+        }
+        let reply = Reply::to(
+            self.client
+                .post(format!("{}/v1/products", self.product.url()))
+                .json(&body),
+        )
+        .await?;
+        ensure!(reply.status == 201, "{reply:?}");
+        Ok(reply.id())
+    }
+
+    pub(crate) async fn stocked(&self, stock: i64) -> Result<i64> {
+        self.stocked_with(stock, &json!({})).await
+    }
+
+    /// Units left, as product-service says.
+    pub(crate) async fn stock(&self, product: i64) -> Result<i64> {
+        let reply = Reply::to(
+            self.client
+                .get(format!("{}/v1/products/{product}", self.product.url())),
+        )
+        .await?;
+        reply.body["stock"].as_i64().with_context(|| format!("{reply:?}"))
+    }
+
+    /// A query on the order database that gives one number.
+    pub(crate) async fn number(&self, query: &str) -> Result<i64> {
+        let (client, connection) = tokio_postgres::connect(&self.setup.orders_url, NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client.query_one(query, &[]).await?.try_get(0)?)
+    }
+
+    /// The audit. Waits until every order is final and no step is left; then confirmed units must be units taken.
+    pub(crate) async fn settled(&self, product: i64) -> TestResult {
+        wait_for("all orders final and no step left", PATIENCE, async || {
+            let open =
+                "SELECT (SELECT count(*) FROM orders WHERE status = 'PENDING') + (SELECT count(*) FROM saga)";
+            match self.number(open).await {
+                Ok(0) => Ok(()),
+                other => Err(format!("open: {other:?}")),
+            }
+        })
+        .await?;
+        let books = self
+            .stack
+            .wait_until_balanced(&[product], PATIENCE)
+            .await?
+            .remove(0);
+        let confirmed = format!(
+            "SELECT coalesce(sum(quantity), 0)::bigint FROM orders WHERE status = 'CONFIRMED' AND product_id = {product}"
+        );
+        ensure!(
+            self.number(&confirmed).await? == books.units_sold,
+            "confirmed {} units, taken {books:?}",
+            self.number(&confirmed).await?
+        );
+        Ok(())
+    }
+}
+
+/// With limits on the database for a machine that is busy with a dozen tests: its slowness is not what they are about.
+fn patient(options: ServiceOptions) -> ServiceOptions {
+    options
+        .env("HOTSTOCK__DATABASE__POOL_WAIT_MS", "5000")
+        .env("HOTSTOCK__DATABASE__CONNECT_TIMEOUT_MS", "5000")
+        .env("HOTSTOCK__DATABASE__LOCK_TIMEOUT_MS", "5000")
+        .env("HOTSTOCK__DATABASE__STATEMENT_TIMEOUT_MS", "5000")
+}
+
+/// The program of product-service, built as this test was: Cargo builds only the programs of the tested package.
+async fn product_service() -> Result<PathBuf> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built =
+        tokio::task::spawn_blocking(|| BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}"))))
+            .await?;
+    built.clone().map_err(anyhow::Error::msg)
+}
+
+fn build() -> Result<PathBuf> {
+    let folder = PathBuf::from(ORDER_SERVICE);
+    let folder = folder.parent().context("the program is in a folder")?;
+    let mut command = Command::new(env!("CARGO"));
+    command.args([
+        "build",
+        "--quiet",
+        "--package",
+        "product-service",
+        "--bin",
+        "product-service",
+        "--target-dir",
+    ]);
+    command.arg(folder.parent().context("the folder is in the target folder")?);
+    if folder.ends_with("release") {
+        command.arg("--release");
+    }
+    ensure!(command.status()?.success(), "product-service cannot be built");
+    Ok(folder.join("product-service"))
+}

@@ -1,0 +1,13 @@
+//! Orders against a real product-service, Postgres and Redis. Every test ends in the same audit: all orders final, no
+//! step left, confirmed units = units taken, and the books of the product balance.
+
+mod asynchronous;
+mod broker;
+mod cancel;
+mod fixture;
+mod idempotency;
+mod looking;
+mod mistakes;
+mod recovery;
+mod retry;
+mod synchronous;
