@@ -258,7 +258,7 @@ async fn a_sale_on_a_fresh_database_finds_rows_by_key_and_never_reads_the_whole_
 #[tokio::test]
 async fn more_locked_products_than_lanes_delay_no_other_product() -> TestResult {
     const LOCKED: usize = 12; // ledger.lanes_max is 8
-    let shop = Shop::alone().await?;
+    let shop = Shop::with_shipped_lock_timeout().await?;
     let free = shop.product(DB_ONLY, 100).await?;
     let mut locked = Vec::new();
     for _ in 0..LOCKED {
