@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use crate::config::Config;
 use crate::gate::Gate;
 use crate::gate::hot::HotProducts;
+use crate::ledger::LedgerError;
 use crate::ledger::lanes::Ledger;
 use crate::messaging::availability::{self, Notices};
 use crate::stock::admit::AdmissionQueue;
@@ -53,6 +54,19 @@ pub struct Tasks {
 }
 
 impl App {
+    /// Waits for a query no longer than for a decision.
+    ///
+    /// # Errors
+    /// [`LedgerError::Timeout`]; otherwise whatever the query returns.
+    pub async fn in_time<T>(
+        &self,
+        query: impl Future<Output = Result<T, LedgerError>>,
+    ) -> Result<T, LedgerError> {
+        tokio::time::timeout(self.request_deadline, query)
+            .await
+            .map_err(|_| LedgerError::Timeout)?
+    }
+
     /// Builds everything and starts the tasks. Connects nothing yet.
     ///
     /// # Errors

@@ -186,9 +186,9 @@ pub fn undecided(why: Unavailable) {
     counter!(UNDECIDED, "reason" => why.word()).increment(1);
 }
 
-/// The reconciler found something that in health is not there.
-pub fn found(product: ProductId, find: Find) {
-    counter!(FINDS, "find" => find.word()).increment(1);
+/// The reconciler found something that in health is not there, so many times for one product.
+pub fn found(product: ProductId, find: Find, times: u64) {
+    counter!(FINDS, "find" => find.word()).increment(times);
     match find {
         Find::Drift | Find::Ahead | Find::Unreadable => {
             tracing::error!(
@@ -197,7 +197,7 @@ pub fn found(product: ProductId, find: Find) {
                 "the gate contradicts the ledger; it is loaded anew"
             );
         }
-        _ => tracing::info!(product, find = find.word(), "reconciled"),
+        _ => tracing::info!(product, find = find.word(), times, "reconciled"),
     }
 }
 

@@ -33,7 +33,7 @@ const CONNECT_RETRY: Duration = Duration::from_secs(1);
 /// One for each check of [`health_checks`].
 const HEALTH_CONNECTIONS: usize = 2;
 /// An instance that stops in the middle of a transaction must not keep its row locks for long.
-const IDLE_IN_TRANSACTION_TIMEOUT_MS: u64 = 5_000;
+const IDLE_IN_TRANSACTION_TIMEOUT_MS: u64 = 2_000;
 /// Our statements look rows up by key and are prepared once per connection. A plan made while a table was empty reads
 /// the whole table; without this it would be kept until the next ANALYZE, while the table grows under a sale.
 const PLANS_OUTLIVE_SMALL_TABLES: &str = "SET enable_seqscan = off";

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use deadpool_redis::{Connection, Pool};
 use redis::{Cmd, Pipeline};
+use tokio::time::{Instant, timeout_at};
 
 use super::{GateError, Replies};
 
@@ -46,24 +47,22 @@ impl Link {
     /// # Errors
     /// [`GateError`] when the pipeline as a whole got no answer; some of its commands may have been executed.
     pub(super) async fn pipeline(&mut self, pipeline: &Pipeline) -> Result<Replies, GateError> {
-        let connection = self.connection.take();
-        let call = async {
-            let mut connection = match connection {
-                Some(connection) => connection,
-                None => self.pool.get().await?,
-            };
-            match pipeline.query_async::<Replies>(&mut connection).await {
-                Ok(replies) => Ok((connection, replies)),
-                Err(error) => {
-                    drop(Connection::take(connection));
-                    Err(GateError::from(error))
-                }
-            }
+        let until = Instant::now() + self.limit;
+        let in_time = |_| GateError::Timeout;
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => timeout_at(until, self.pool.get()).await.map_err(in_time)??,
         };
-        let (connection, replies) = tokio::time::timeout(self.limit, call)
-            .await
-            .map_err(|_| GateError::Timeout)??;
-        self.connection = Some(connection);
-        Ok(replies)
+        let call = pipeline.query_async::<Replies>(&mut connection);
+        let error = match timeout_at(until, call).await {
+            Ok(Ok(replies)) => {
+                self.connection = Some(connection);
+                return Ok(replies);
+            }
+            Ok(Err(error)) => GateError::from(error),
+            Err(_) => GateError::Timeout,
+        };
+        drop(Connection::take(connection));
+        Err(error)
     }
 }

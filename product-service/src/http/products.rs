@@ -37,7 +37,10 @@ pub(super) async fn create(
     fields::stock(body.stock)?;
     body.purchase_limit.map_or(Ok(()), fields::purchase_limit)?;
     sale_window(body.sale_starts_at, body.sale_ends_at)?;
-    let product = products::create(&app.pool, &body).await.map_err(unwritten)?;
+    let product = app
+        .in_time(products::create(&app.pool, &body))
+        .await
+        .map_err(unwritten)?;
     if product.stock_strategy == StockStrategy::RedisFirst {
         app.hot.insert(product.id);
         app.loader.load(product.id).await;
@@ -76,7 +79,7 @@ async fn change(
     product: ProductId,
     patch: &PatchProduct,
 ) -> Result<Option<ProductView>, LedgerError> {
-    let changed = products::patch(&app.pool, product, patch).await?;
+    let changed = app.in_time(products::patch(&app.pool, product, patch)).await?;
     let changes_rules = patch.status.is_some()
         || patch.purchase_limit.is_some()
         || patch.sale_starts_at.is_some()
@@ -120,7 +123,10 @@ pub(super) async fn get(
     app: web::Data<App>,
     product: web::Path<ProductId>,
 ) -> Result<web::Json<ProductView>, Problem> {
-    let found = products::get(&app.pool, *product).await.map_err(ledger)?;
+    let found = app
+        .in_time(products::get(&app.pool, *product))
+        .await
+        .map_err(ledger)?;
     found.map(web::Json).ok_or_else(|| not_found(*product))
 }
 
@@ -197,7 +203,9 @@ pub(super) async fn list(
         descending,
     };
     Ok(web::Json(
-        products::list(&app.pool, &listing).await.map_err(ledger)?,
+        app.in_time(products::list(&app.pool, &listing))
+            .await
+            .map_err(ledger)?,
     ))
 }
 

@@ -158,11 +158,12 @@ pub(super) async fn movements(
         page,
         size,
     };
-    let found = movements::list(&app.pool, *product, &listing)
+    let found = app
+        .in_time(movements::list(&app.pool, *product, &listing))
         .await
         .map_err(ledger)?;
     if found.total_elements == 0 {
-        products::get(&app.pool, *product)
+        app.in_time(products::get(&app.pool, *product))
             .await
             .map_err(ledger)?
             .ok_or_else(|| not_found(*product))?;

@@ -63,6 +63,7 @@ impl Ledger {
             lanes: JoinSet::new(),
             lanes_max: config.lanes_max,
             flush_max: config.flush_max,
+            stalled: false,
         };
         (
             Self {
@@ -117,13 +118,15 @@ struct Lanes {
     lanes: JoinSet<(ProductId, Option<Failure>)>,
     lanes_max: usize,
     flush_max: usize,
+    /// All that the last turn took up was locked, and no lane is free: what is left over waits for something to happen.
+    stalled: bool,
 }
 
 impl Lanes {
     async fn run(mut self, mut batches: Batches<Pending>) {
         let mut open = true;
         while open || !self.lanes.is_empty() || !self.again.is_empty() {
-            if !self.again.is_empty() {
+            if !self.again.is_empty() && !self.stalled {
                 let batch = batches.now(self.flush_max);
                 self.decide(batch).await;
                 continue;
@@ -133,15 +136,19 @@ impl Lanes {
                     Some(batch) => self.decide(batch).await,
                     None => open = false,
                 },
-                Some(ended) = self.lanes.join_next() => if let Ok((product, failure)) = ended {
-                    self.lane_ended(product, failure);
-                },
+                Some(ended) = self.lanes.join_next() => {
+                    self.stalled = false;
+                    if let Ok((product, failure)) = ended {
+                        self.lane_ended(product, failure);
+                    }
+                }
             }
         }
     }
 
     /// One turn of the main lane.
     async fn decide(&mut self, batch: Vec<Pending>) {
+        self.stalled = false;
         while let Some(ended) = self.lanes.try_join_next() {
             if let Ok((product, failure)) = ended {
                 self.lane_ended(product, failure);
@@ -166,7 +173,9 @@ impl Lanes {
         if turn.is_empty() {
             return;
         }
+        let size = turn.len();
         let left = self.decider.decide(Waiting::Skip, turn).await.left;
+        self.stalled = left.len() == size && self.lanes.len() >= self.lanes_max;
         let mut stuck: HashMap<ProductId, Vec<Pending>> = HashMap::new();
         for (index, pending) in left {
             let tried = tries[index] + 1;

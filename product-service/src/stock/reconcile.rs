@@ -171,8 +171,12 @@ impl Reconciler {
 
     /// Counts what it puts right: what somebody else is loading already is no find of this instance.
     async fn put_right(&self, link: &mut Link, found: Found) -> Result<(), LoadError> {
-        for (product, find) in found.finds.iter().filter(|(_, find)| *find != Find::NotLoaded) {
-            metrics::found(*product, *find);
+        let mut times: HashMap<(ProductId, Find), u64> = HashMap::new();
+        for find in found.finds.iter().filter(|(_, find)| *find != Find::NotLoaded) {
+            *times.entry(*find).or_default() += 1;
+        }
+        for ((product, find), times) in times {
+            metrics::found(product, find, times);
         }
         for product in &found.purge {
             self.gate.purge(*product).await?;
@@ -187,7 +191,7 @@ impl Reconciler {
             for (product, leased) in found.load.iter().zip(self.gate.lease(link, &found.load).await?) {
                 if let Leased::Ours(lease) = leased? {
                     if !found.purge.contains(product) {
-                        metrics::found(*product, Find::NotLoaded);
+                        metrics::found(*product, Find::NotLoaded, 1);
                     }
                     self.loader.submit(*product, lease);
                 }

@@ -254,3 +254,43 @@ async fn a_sale_on_a_fresh_database_finds_rows_by_key_and_never_reads_the_whole_
     shop.balanced(product).await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn more_locked_products_than_lanes_delay_no_other_product() -> TestResult {
+    const LOCKED: usize = 12; // ledger.lanes_max is 8
+    let shop = Shop::with_shipped_lock_timeout().await?;
+    let free = shop.product(DB_ONLY, 100).await?;
+    let mut locked = Vec::new();
+    for _ in 0..LOCKED {
+        locked.push(shop.product(DB_ONLY, 10).await?);
+    }
+    let mut session = AsyncPgConnection::establish(&shop.stack.database_url).await?;
+    let ids = locked
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let lock = format!("BEGIN; SELECT id FROM products WHERE id IN ({ids}) FOR UPDATE");
+    session.batch_execute(&lock).await?;
+
+    let begun = std::time::Instant::now();
+    let stuck = join_all(locked.iter().map(|product| shop.take(*product, new_order(), 1)));
+    let others = async {
+        for _ in 0..20 {
+            shop.take(free, new_order(), 1).await?.remaining();
+        }
+        anyhow::Ok(begun.elapsed())
+    };
+    let (stuck, others) = tokio::join!(stuck, others);
+    for reply in stuck {
+        reply?.refused(503, "RETRY_LATER");
+    }
+    let (all, others) = (begun.elapsed(), others?);
+    assert!(all < Duration::from_secs(3), "{all:?}");
+    println!("20 sales of a free product took {others:?}, {LOCKED} refusals {all:?}");
+    session.batch_execute("ROLLBACK").await?;
+    for product in locked.into_iter().chain([free]) {
+        shop.balanced(product).await?;
+    }
+    Ok(())
+}

@@ -72,6 +72,13 @@ impl Shop {
         Ok(Self::of(stack, service))
     }
 
+    /// A shop that waits for a locked row as long as shipped.
+    pub(crate) async fn with_shipped_lock_timeout() -> Result<Self> {
+        let stack = TestStack::shared().await?;
+        let options = patient(options(&stack)).env("HOTSTOCK__DATABASE__LOCK_TIMEOUT_MS", "200");
+        Ok(Self::of(stack, Service::start(options).await?))
+    }
+
     /// Another instance of product-service on the same stores.
     pub(crate) async fn another_instance(&self) -> Result<Self> {
         let service = Service::start(patient(options(&self.stack))).await?;

@@ -12,7 +12,7 @@ use crate::shop::{HOLD_TTL, Opening, Shop};
 use crate::trial::{Plan, trial};
 
 /// How long a session may be idle in a transaction, and some time to notice.
-const SESSION_ENDED: Duration = Duration::from_secs(7);
+const SESSION_ENDED: Duration = Duration::from_secs(4);
 /// A lease, and somebody who finds that it has run out.
 const LOADED_BY_ANOTHER: Duration = Duration::from_secs(5);
 
@@ -22,7 +22,7 @@ async fn in_the_middle_of_a_transaction() {
     let shop = Shop::on_own_postgres().await;
     let aside = shop.product(10).await;
     let order = Order::of(aside);
-    let plan = Plan::new("Instance: frozen in its transaction, 5 s", 0, |seen| {
+    let plan = Plan::new("Instance: frozen in its transaction", 0, |seen| {
         seen.instances[0].contains_key("decide_failures") && seen.sum("reconcile_finds released") > 0
     })
     .of_postgres()

@@ -4,9 +4,11 @@
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use devstack::http::HttpClient;
 use devstack::proxy::Fault;
 use devstack::{Signal, wait_for};
 use diesel_async::{AsyncPgConnection, SimpleAsyncConnection};
+use reqwest::Method;
 
 use crate::client::Told;
 use crate::evidence::{Evidence, Lateness};
@@ -41,6 +43,41 @@ async fn frozen_and_awake_again() {
         shop.stack.postgres.signal(Signal::CONT).unwrap();
     })
     .await;
+}
+
+/// What is no decision is answered in time too.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_catalogue_while_the_database_stands_still() {
+    let shop = Shop::on_own_postgres().await;
+    let product = shop.product(10).await;
+    let mut client = HttpClient::new(&shop.services[0].url(), Duration::from_secs(20)).unwrap();
+    shop.stack.postgres.signal(Signal::STOP).unwrap();
+    for (method, path, body) in [
+        (Method::GET, format!("/v1/products/{product}"), ""),
+        (Method::GET, "/v1/products".to_owned(), ""),
+        (Method::GET, format!("/v1/products/{product}/stock/movements"), ""),
+        (Method::PATCH, format!("/v1/products/{product}"), r#"{"price":1}"#),
+    ] {
+        let asked = Instant::now();
+        let answer = client.request(method, &path, &[], body).await.unwrap();
+        assert_eq!(answer.status, 503, "{path}");
+        assert!(
+            asked.elapsed() < Duration::from_millis(1500),
+            "{path}: {:?}",
+            asked.elapsed()
+        );
+    }
+    shop.stack.postgres.signal(Signal::CONT).unwrap();
+    wait_for("the catalogue", Duration::from_secs(5), || async {
+        let mut client = HttpClient::new(&shop.services[0].url(), Duration::from_secs(20)).unwrap();
+        let path = format!("/v1/products/{product}");
+        match client.request(Method::GET, &path, &[], "").await {
+            Ok(answer) if answer.status == 200 => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
+    .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
