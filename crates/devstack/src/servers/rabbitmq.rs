@@ -31,6 +31,9 @@ const USER: &str = "hotstock";
 pub struct RabbitMqOptions {
     /// Folder for data and log, kept at the end; `None`: a temporary one, removed at the end.
     pub dir: Option<PathBuf>,
+    /// The port, for a caller who tells others before it answers; `None`: any free one. Taken by somebody else, it is an
+    /// error.
+    pub port: Option<u16>,
 }
 
 /// A private RabbitMQ server. What every server can do (pid, signal, kill, restart, stop) is in [`Server`]. Takes
@@ -41,6 +44,7 @@ pub struct RabbitMq {
     /// Erlang's name server. Left to itself, RabbitMQ would start one that outlives everybody.
     _epmd: Server,
     next_virtual_host: Arc<AtomicU32>,
+    data_dir: PathBuf,
 }
 
 impl RabbitMq {
@@ -53,18 +57,34 @@ impl RabbitMq {
         let path = ServerKind::RabbitMq.require()?.join("rabbitmq-server");
         let home = Home::prepare(options.dir.as_deref(), "rabbitmq", None)?;
         let names = start_on_free_port(None, |port| Ok(epmd(&home, port)))?;
-        let server = start_on_free_port(None, |port| program(&path, &home, port, names.port()))?;
+        let server = start_on_free_port(options.port, |port| program(&path, &home, port, names.port()))?;
+        if let Some(wanted) = options.port.filter(|port| *port != server.port()) {
+            bail!("somebody else has taken port {wanted}, which RabbitMQ was to have");
+        }
         Ok(Self {
             server,
             _epmd: names,
             next_virtual_host: Arc::new(AtomicU32::new(1)),
+            data_dir: home.path.join("data"),
         })
     }
 
     /// `amqp://USER:PASSWORD@127.0.0.1:PORT/%2f`.
     #[must_use]
     pub fn url(&self) -> String {
-        self.virtual_host("%2f")
+        Self::url_at(self.port())
+    }
+
+    /// The url of one that answers there, or will.
+    #[must_use]
+    pub fn url_at(port: u16) -> String {
+        virtual_host(port, "%2f")
+    }
+
+    /// Where its queues are.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
     }
 
     /// The url of an empty virtual host that nobody else was given; one server has 32 of them.
@@ -75,11 +95,7 @@ impl RabbitMq {
         if index > VIRTUAL_HOSTS {
             bail!("this RabbitMQ has no virtual host left ({VIRTUAL_HOSTS} in all); start another one");
         }
-        Ok(self.virtual_host(&format!("test{index}")))
-    }
-
-    fn virtual_host(&self, name: &str) -> String {
-        format!("amqp://{USER}:{USER}@127.0.0.1:{}/{name}", self.port())
+        Ok(virtual_host(self.port(), &format!("test{index}")))
     }
 }
 
@@ -89,6 +105,10 @@ impl Deref for RabbitMq {
     fn deref(&self) -> &Server {
         &self.server
     }
+}
+
+fn virtual_host(port: u16, name: &str) -> String {
+    format!("amqp://{USER}:{USER}@127.0.0.1:{port}/{name}")
 }
 
 /// In the foreground, so that it is supervised like everything else.
@@ -132,7 +152,8 @@ fn program(path: &Path, home: &Home, port: u16, epmd_port: u16) -> Result<(Progr
     let env = [
         // Where Erlang keeps its cookie.
         ("HOME", home.path.to_string_lossy().into_owned()),
-        ("RABBITMQ_NODENAME", format!("hotstock-{port}@localhost")),
+        // Part of the data's path, so the same at every start. Its own epmd knows no other.
+        ("RABBITMQ_NODENAME", String::from("hotstock@localhost")),
         ("RABBITMQ_DIST_PORT", ports::free_port()?.to_string()),
         ("ERL_EPMD_PORT", epmd_port.to_string()),
         ("ERL_EPMD_ADDRESS", String::from("127.0.0.1")),

@@ -34,7 +34,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build and start everything: private Postgres and Redis, both services, two products; Ctrl-C stops it all
+    /// Build and start everything: private Postgres, Redis and RabbitMQ, both services, two products; Ctrl-C stops it all
     Up(up::UpArgs),
     /// Run every test of the workspace, on private servers
     Test(test::TestArgs),
