@@ -125,7 +125,7 @@ fn present(stack: &Stack, project: &Project) {
     ));
     show::result(&format!(
         "curl -s -X PATCH {url}/v1/products/2/stock/decrease-by-order -H 'Content-Type: application/json' \
-         -H 'Idempotency-Key: DEC-1' -d '{{\"orderId\":1,\"quantity\":1,\"buyerId\":\"ada\"}}'"
+         -H 'Idempotency-Key: DEC-1000000001' -d '{{\"orderId\":1000000001,\"quantity\":1,\"buyerId\":\"ada\"}}'"
     ));
     show::result(&format!(
         "curl -si -X POST {orders}/v2/orders -H 'Content-Type: application/json' \
