@@ -169,9 +169,13 @@ impl Verdict {
         }
         row(f, "answers/s", format!("{:.0}", tally.answers_per_second()))?;
         let sale_ms = tally.sale_time.as_secs_f64() * 1e3;
+        let what = match self.orders {
+            Some(_) => "confirmed/s",
+            None => "sales/s",
+        };
         row(
             f,
-            "sales/s",
+            what,
             format!(
                 "{:.0} until the last sale, at {sale_ms:.1} ms",
                 tally.sales_per_second()

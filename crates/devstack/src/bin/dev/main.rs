@@ -42,7 +42,7 @@ enum Command {
     ///
     /// Every buyer asks exactly once. Exit status: 0 the books are right, 2 they are wrong, 3 it could not be run.
     /// This tool shares the machine with what it measures.
-    FlashSale(flash_sale::FlashSaleArgs),
+    FlashSale(Box<flash_sale::FlashSaleArgs>),
     /// Break something in the running stack and heal it again; or many random things, in a stack of its own
     ///
     /// What is broken is healed in the end, also when this command is stopped or killed before. Exit status: 0 done and
