@@ -71,7 +71,7 @@ pub(super) async fn settle(
     product_url: &str,
     tally: &mut Tally,
 ) -> Result<OrdersVerdict> {
-    let open = wait_while_it_goes_on(orders_url, sale).await?;
+    wait_while_it_goes_on(orders_url, sale).await?;
     let books =
         match orders::wait_until_settled(orders_url, product_url, &sale.product_ids, sale.balanced_within)
             .await
@@ -87,20 +87,23 @@ pub(super) async fn settle(
     for order in &books.orders {
         *states.entry(state(order)).or_default() += 1;
     }
-    Ok(OrdersVerdict { states, open, faults })
+    Ok(OrdersVerdict {
+        states,
+        open: books.open,
+        faults,
+    })
 }
 
-/// Returns what is open: nothing, or what has not become less for as long as the books may take to balance.
-async fn wait_while_it_goes_on(orders_url: &str, sale: &FlashSale) -> Result<Open> {
+/// Returns when nothing is open, or what is has not become less for as long as the books may take to balance.
+async fn wait_while_it_goes_on(orders_url: &str, sale: &FlashSale) -> Result<()> {
     let (mut least, mut since) = (i64::MAX, Instant::now());
     loop {
-        let open = orders::open(orders_url, &sale.product_ids).await?;
-        let total = open.total();
+        let total = orders::open(orders_url, &sale.product_ids).await?.total();
         if total < least {
             (least, since) = (total, Instant::now());
         }
         if total == 0 || since.elapsed() > sale.balanced_within {
-            return Ok(open);
+            return Ok(());
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }
@@ -158,7 +161,7 @@ fn disagreement(line: &Line, order: Option<&Order>) -> Option<String> {
     })
 }
 
-/// An accepted order is sold when it is CONFIRMED, and then only.
+/// An accepted order is sold when it is CONFIRMED, and unknown as long as it is PENDING.
 fn credit(books: &OrderBooks, started_us: i64, tally: &mut Tally) {
     let by_key = by_key(books);
     for line in tally.lines.clone() {
@@ -166,18 +169,22 @@ fn credit(books: &OrderBooks, started_us: i64, tally: &mut Tally) {
         let (Ending::Accepted, Some(order)) = (line.ending, order) else {
             continue;
         };
-        if order.status == OrderStatus::Confirmed {
-            let at_us = u64::try_from(order.updated_at_us - started_us).unwrap_or(0);
-            let at = Duration::from_micros(at_us);
-            tally.record_sale(
-                line.position,
-                order.quantity,
-                at.saturating_sub(line.asked_at),
-                at,
-            );
-        } else {
-            let is_sold_out = order.fail_reason.as_deref() == Some("INSUFFICIENT_STOCK");
-            tally.record_refusal(line.position, order.quantity, is_sold_out);
+        match order.status {
+            OrderStatus::Confirmed => {
+                let at_us = u64::try_from(order.updated_at_us - started_us).unwrap_or(0);
+                let at = Duration::from_micros(at_us);
+                tally.record_sale(
+                    line.position,
+                    order.quantity,
+                    at.saturating_sub(line.asked_at),
+                    at,
+                );
+            }
+            OrderStatus::Failed | OrderStatus::Cancelled => {
+                let is_sold_out = order.fail_reason.as_deref() == Some("INSUFFICIENT_STOCK");
+                tally.record_refusal(line.position, order.quantity, is_sold_out);
+            }
+            OrderStatus::Pending => tally.record_unknown(line.position, order.quantity),
         }
     }
 }

@@ -96,7 +96,7 @@ impl Tally {
             }
             // What becomes of it is counted when it is known.
             Ending::Accepted => {}
-            Ending::Unknown => self.products[position].units_unknown += purchase.quantity,
+            Ending::Unknown => self.record_unknown(position, purchase.quantity),
         }
         self.replays += u64::from(outcome.is_replay);
         for fault in outcome.faults {
@@ -126,6 +126,10 @@ impl Tally {
             let smallest = product.smallest_sold_out.unwrap_or(quantity);
             product.smallest_sold_out = Some(smallest.min(quantity));
         }
+    }
+
+    pub(super) fn record_unknown(&mut self, position: usize, quantity: i64) {
+        self.products[position].units_unknown += quantity;
     }
 
     /// Buyers told that they got it, of all products.
