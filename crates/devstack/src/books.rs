@@ -2,6 +2,8 @@
 //!
 //! Read-only. It looks at the tables and keys themselves, not through the services it judges.
 
+pub mod orders;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::time::Duration;

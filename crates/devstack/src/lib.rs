@@ -7,7 +7,7 @@
 //! - [`service`]: product-service and order-service as processes
 //! - [`test_stack`]: what an integration test starts with
 //! - [`proxy`]: a proxy in front of a server, to make the way to it fail
-//! - [`books`]: the audit of a product's books
+//! - [`books`]: the audit of a product's books, and of the orders for it
 //! - [`load`]: the load tool
 //! - [`chaos`]: faults, singly and at random, in the middle of a sale
 //! - [`catalogue`], [`http`]: products made through the API; the client that asks

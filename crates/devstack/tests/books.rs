@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use devstack::TestStack;
+use devstack::books::orders;
 
 async fn execute(url: &str, sql: &str) {
     let (client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
@@ -82,4 +83,52 @@ async fn the_audit_sees_the_ledger_and_the_gate() {
         "{faults:?}"
     );
     assert!(stack.audit(&[3]).await.is_err(), "no such product");
+}
+
+const ORDER_TABLES: &str = "
+    CREATE TABLE stock_ledger (product_id bigint, direction text, quantity bigint, reason text, order_id bigint);
+    INSERT INTO stock_ledger VALUES (1, 'IN', 10, 'INITIAL', NULL), (1, 'OUT', 2, 'ORDER_DECREMENT', 1),
+        (1, 'OUT', 3, 'ORDER_DECREMENT', 2), (1, 'IN', 3, 'ORDER_INCREMENT', 2), (9, 'OUT', 1, 'ORDER_DECREMENT', 4);
+    CREATE TABLE orders (id bigint, product_id bigint, quantity bigint, status text, fail_reason text,
+        idempotency_key text, updated_at timestamptz DEFAULT now());
+    CREATE TABLE saga (order_id bigint);
+    CREATE TABLE outbox (order_id bigint, status text);
+    INSERT INTO orders VALUES (1, 1, 2, 'CONFIRMED', NULL, 'a'), (2, 1, 3, 'CANCELLED', NULL, NULL),
+        (3, 1, 4, 'FAILED', 'INSUFFICIENT_STOCK', NULL), (4, 9, 1, 'PENDING', NULL, NULL);
+    INSERT INTO saga VALUES (4);
+    INSERT INTO outbox VALUES (1, 'SENT'), (4, 'FAILED');";
+
+#[tokio::test]
+async fn the_audit_of_orders_sees_both_databases() {
+    let stack = TestStack::shared().await.unwrap();
+    let url = &stack.database_url;
+    execute(url, ORDER_TABLES).await;
+    let settled = async || orders::wait_until_settled(url, url, &[1], Duration::from_millis(100)).await;
+    let books = settled().await.unwrap();
+    assert_eq!(
+        books.orders.len(),
+        3,
+        "orders of other products are nobody's concern"
+    );
+    assert_eq!(books.orders[0].key.as_deref(), Some("a"));
+
+    let open = orders::open(url, &[1, 9]).await.unwrap();
+    assert_eq!((open.pending, open.steps, open.unsent), (1, 1, 1));
+
+    execute(
+        url,
+        "UPDATE orders SET status = 'FAILED', fail_reason = 'NO_ANSWER' WHERE id = 1",
+    )
+    .await;
+    let error = settled().await.unwrap_err().to_string();
+    assert!(
+        error.contains("order 1 of 2 of product 1 is Failed, but took 2"),
+        "{error}"
+    );
+    execute(url, "DELETE FROM orders WHERE id = 1").await;
+    let error = settled().await.unwrap_err().to_string();
+    assert!(
+        error.contains("order 1 took 2 of product 1, and is not there"),
+        "{error}"
+    );
 }

@@ -40,9 +40,9 @@ struct State {
 }
 
 const TABLES: &str = "
-    CREATE TABLE products (id bigint, stock bigint, stock_version bigint, stock_strategy text);
+    CREATE TABLE products (id bigint, stock bigint, stock_version bigint, stock_strategy text, purchase_limit bigint);
     CREATE TABLE stock_ledger (product_id bigint, stock_version bigint, direction text, quantity bigint,
-        balance_after bigint, reason text);
+        balance_after bigint, reason text, buyer_id text);
     INSERT INTO products VALUES (1, 20, 1, 'DB_ONLY'), (2, 20, 1, 'DB_ONLY');
     INSERT INTO stock_ledger VALUES (1, 1, 'IN', 20, 20, 'INITIAL'), (2, 1, 'IN', 20, 20, 'INITIAL');";
 
@@ -127,10 +127,11 @@ async fn run_sale(shop: Shop, mut sale: FlashSale) -> Verdict {
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     });
-    sale.product_urls = vec![url];
+    sale.urls = vec![url];
     let stores = Stores {
         database_url: stack.database_url,
         redis_url: Some(stack.redis_url),
+        orders_url: None,
     };
     flash_sale(&sale, &stores).await.unwrap()
 }

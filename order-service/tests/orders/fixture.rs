@@ -8,8 +8,9 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use devstack::load::Stores;
 use devstack::proxy::Proxy;
-use devstack::{RabbitMq, Service, ServiceOptions, TestStack, shared_rabbitmq, wait_for};
+use devstack::{RabbitMq, Service, ServiceOptions, TestStack, books, shared_rabbitmq, wait_for};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio_postgres::NoTls;
@@ -283,30 +284,21 @@ impl World {
         Ok(client.query_one(query, &[]).await?.try_get(0)?)
     }
 
-    /// The audit. Waits until every order is final and no step is left; then confirmed units must be units taken.
+    /// Where the books are.
+    pub(crate) fn stores(&self) -> Stores {
+        Stores {
+            database_url: self.stack.database_url.clone(),
+            redis_url: Some(self.stack.redis_url.clone()),
+            orders_url: Some(self.setup.orders_url.clone()),
+        }
+    }
+
+    /// The audit. Waits until every order is final, no step is left and every order owns what it says; then the books of
+    /// the product have to balance.
     pub(crate) async fn settled(&self, product: i64) -> TestResult {
-        wait_for("all orders final and no step left", PATIENCE, async || {
-            let open =
-                "SELECT (SELECT count(*) FROM orders WHERE status = 'PENDING') + (SELECT count(*) FROM saga)";
-            match self.number(open).await {
-                Ok(0) => Ok(()),
-                other => Err(format!("open: {other:?}")),
-            }
-        })
-        .await?;
-        let books = self
-            .stack
-            .wait_until_balanced(&[product], PATIENCE)
-            .await?
-            .remove(0);
-        let confirmed = format!(
-            "SELECT coalesce(sum(quantity), 0)::bigint FROM orders WHERE status = 'CONFIRMED' AND product_id = {product}"
-        );
-        ensure!(
-            self.number(&confirmed).await? == books.units_sold,
-            "confirmed {} units, taken {books:?}",
-            self.number(&confirmed).await?
-        );
+        let (orders, stock) = (&self.setup.orders_url, &self.stack.database_url);
+        books::orders::wait_until_settled(orders, stock, &[product], PATIENCE).await?;
+        self.stack.wait_until_balanced(&[product], PATIENCE).await?;
         Ok(())
     }
 }

@@ -13,4 +13,5 @@ mod looking;
 mod mistakes;
 mod recovery;
 mod retry;
+mod sale;
 mod synchronous;

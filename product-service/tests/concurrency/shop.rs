@@ -117,6 +117,7 @@ impl Shop {
         Stores {
             database_url: self.stack.database_url.clone(),
             redis_url: Some(self.stack.redis_url.clone()),
+            orders_url: None,
         }
     }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::NoTls;
 
 use crate::Signal;
-use crate::servers::{Postgres, Redis, Server};
+use crate::servers::{Postgres, RabbitMq, Redis, Server};
 use crate::service::Service;
 use crate::wait::wait_for;
 
@@ -36,6 +36,10 @@ pub enum Harm {
     PostgresFreeze,
     /// End every session of the product database, once
     PostgresSessions,
+    /// kill -9 RabbitMQ; it comes back with what it had on disk
+    RabbitmqKill,
+    /// Freeze RabbitMQ
+    RabbitmqFreeze,
     /// kill -9 an instance of product-service
     InstanceKill,
     /// Freeze an instance of product-service
@@ -47,6 +51,8 @@ pub enum Harm {
 pub struct Servers {
     /// The gate's Redis, unless the stack runs without one.
     pub redis: Option<Redis>,
+    /// The broker between the services, unless the stack runs without one.
+    pub rabbitmq: Option<RabbitMq>,
     /// The database server.
     pub postgres: Postgres,
     /// Database of product-service.
@@ -78,6 +84,10 @@ impl Harm {
             Self::PostgresKill | Self::PostgresFreeze | Self::PostgresSessions => {
                 Server::clone(&servers.postgres)
             }
+            Self::RabbitmqKill | Self::RabbitmqFreeze => {
+                let rabbitmq = servers.rabbitmq.as_ref();
+                Server::clone(rabbitmq.context("this stack runs without RabbitMQ")?)
+            }
             Self::InstanceKill | Self::InstanceFreeze => {
                 let instance = servers.instances.get(instance).with_context(|| {
                     let instances = servers.instances.len();
@@ -95,11 +105,11 @@ impl Harm {
     pub async fn begin(self, servers: &Servers, instance: usize) -> Result<u64> {
         let server = self.server(servers, instance)?;
         match self {
-            Self::RedisKill | Self::PostgresKill | Self::InstanceKill => {
+            Self::RedisKill | Self::PostgresKill | Self::RabbitmqKill | Self::InstanceKill => {
                 server.kill()?;
                 Ok(1)
             }
-            Self::RedisFreeze | Self::PostgresFreeze | Self::InstanceFreeze => {
+            Self::RedisFreeze | Self::PostgresFreeze | Self::RabbitmqFreeze | Self::InstanceFreeze => {
                 server.signal(Signal::STOP)?;
                 Ok(1)
             }
@@ -123,8 +133,12 @@ impl Harm {
     pub async fn end(self, servers: &Servers, instance: usize) -> Result<()> {
         let server = self.server(servers, instance)?;
         match self {
-            Self::RedisKill | Self::PostgresKill | Self::InstanceKill => revive(&server).await,
-            Self::RedisFreeze | Self::PostgresFreeze | Self::InstanceFreeze => server.signal(Signal::CONT),
+            Self::RedisKill | Self::PostgresKill | Self::RabbitmqKill | Self::InstanceKill => {
+                revive(&server).await
+            }
+            Self::RedisFreeze | Self::PostgresFreeze | Self::RabbitmqFreeze | Self::InstanceFreeze => {
+                server.signal(Signal::CONT)
+            }
             Self::RedisFlush | Self::PostgresSessions => Ok(()),
             Self::RedisOldCopy => {
                 server.kill()?;

@@ -211,6 +211,9 @@ mod tests {
             .flat_map(|seed| schedule(seed, 30, 3))
             .map(|planned| planned.kind())
             .collect();
-        assert_eq!(kinds.len(), Harm::value_variants().len() + 2 * 6, "{kinds:?}");
+        // A run's own stack has no RabbitMQ.
+        let harms = Harm::value_variants().iter().map(|harm| harm.name());
+        let harms = harms.filter(|name| !name.starts_with("rabbitmq"));
+        assert_eq!(kinds.len(), harms.count() + 2 * 6, "{kinds:?}");
     }
 }

@@ -64,6 +64,7 @@ impl Stage {
         Ok(Self {
             servers: Servers {
                 redis: Some(redis),
+                rabbitmq: None,
                 postgres,
                 database_url,
                 instances: services,

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use contracts::order::{OrderStatus, OrderView};
 use hyper::StatusCode;
+use serde::Deserialize;
 
-use super::question::{Question, error_code};
+use super::purchase::{Purchase, Via};
+use super::question::error_code;
 use crate::http::{Answer, Fault, HttpClient};
 
 const RETRIES: u32 = 3;
@@ -16,6 +19,8 @@ pub(super) struct Outcome {
     /// What was answered last: the status, and the error code if there is one.
     pub(super) answer: String,
     pub(super) is_replay: bool,
+    /// The order, if the answer names one.
+    pub(super) order_id: Option<i64>,
     /// Attempts that got no answer.
     pub(super) faults: Vec<Fault>,
 }
@@ -25,6 +30,8 @@ pub(super) struct Outcome {
 pub(super) enum Ending {
     /// He got it.
     Sold,
+    /// His order is accepted; what becomes of it he is not told here.
+    Accepted,
     /// He was refused.
     Refused,
     /// He does not know: no answer, or a 5xx, after which it may still have been sold.
@@ -33,11 +40,11 @@ pub(super) enum Ending {
 
 impl Outcome {
     /// Asks once. Asks again, with the same key, only when there was no answer: nobody asks twice for more.
-    pub(super) async fn of(purchase: &Question, client: &mut HttpClient) -> Self {
+    pub(super) async fn of(purchase: &Purchase, client: &mut HttpClient) -> Self {
         let mut faults = Vec::new();
         loop {
             match purchase.ask(client).await {
-                Ok(answer) => return Self::answered(&answer, faults),
+                Ok(answer) => return Self::answered(purchase.via, &answer, faults),
                 Err(fault) => {
                     faults.push(fault);
                     if faults.len() > RETRIES as usize {
@@ -46,6 +53,7 @@ impl Outcome {
                             ending: Ending::Unknown,
                             answer,
                             is_replay: false,
+                            order_id: None,
                             faults,
                         };
                     }
@@ -55,20 +63,60 @@ impl Outcome {
         }
     }
 
-    fn answered(answer: &Answer, faults: Vec<Fault>) -> Self {
-        let ending = match answer.status {
-            StatusCode::OK => Ending::Sold,
-            status if status.is_server_error() => Ending::Unknown,
-            _ => Ending::Refused,
+    fn answered(via: Via, answer: &Answer, faults: Vec<Fault>) -> Self {
+        let mut words = describe(answer);
+        let (ending, order_id) = match answer.status {
+            StatusCode::OK if via == Via::Decrease => (Ending::Sold, None),
+            StatusCode::CREATED | StatusCode::ACCEPTED if via.is_by_order() => {
+                match serde_json::from_slice::<OrderView>(&answer.body) {
+                    Ok(order) => {
+                        words = format!("{words} {:?}", order.status).to_uppercase();
+                        if let Some(reason) = &order.fail_reason {
+                            words = format!("{words} {reason}");
+                        }
+                        (ending_of(order.status), Some(order.id))
+                    }
+                    Err(_) => (Ending::Unknown, None),
+                }
+            }
+            // The order is FAILED, whatever it may have taken goes back.
+            StatusCode::FAILED_DEPENDENCY => (Ending::Refused, named_order(answer)),
+            // An earlier attempt is not done.
+            StatusCode::CONFLICT => (Ending::Unknown, None),
+            status if status.is_client_error() => (Ending::Refused, None),
+            _ => (Ending::Unknown, None),
         };
-        let is_replay = answer.headers.contains_key("Idempotency-Replayed");
         Self {
             ending,
-            answer: describe(answer),
-            is_replay,
+            answer: words,
+            is_replay: answer.headers.contains_key("Idempotency-Replayed"),
+            order_id,
             faults,
         }
     }
+}
+
+fn ending_of(status: OrderStatus) -> Ending {
+    match status {
+        OrderStatus::Confirmed => Ending::Sold,
+        OrderStatus::Pending => Ending::Accepted,
+        OrderStatus::Failed | OrderStatus::Cancelled => Ending::Refused,
+    }
+}
+
+/// The order that the details of a refusal name.
+fn named_order(answer: &Answer) -> Option<i64> {
+    #[derive(Deserialize)]
+    struct Problem {
+        details: Details,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Details {
+        order_id: i64,
+    }
+    let problem: Problem = serde_json::from_slice(&answer.body).ok()?;
+    Some(problem.details.order_id)
 }
 
 fn describe(answer: &Answer) -> String {

@@ -1,23 +1,29 @@
-//! The load tool: a flash sale over real HTTP, and whether the books are right afterwards.
+//! The load tool: a flash sale over real HTTP, by decreases or by orders, and whether the books are right afterwards.
 //!
 //! - [`sale`]: the buyers, each of them asking once, and what they were told
 //! - [`crowd`]: customers who go on until they are told to stop, ask twice, cancel and restock, and remember every answer
-//! - [`question`]: what goes over the wire, for both
+//! - [`question`]: what goes over the wire about stock, for both
+//! - [`purchase`]: the ways to buy
+//! - [`orders`]: what became of orders, held against the answers and the ledger
 //! - [`tally`]: counts and latencies of one run
 //! - [`verdict`]: what the buyers were told, held against the books
 
 mod buyer;
 pub mod crowd;
+pub mod orders;
+pub mod purchase;
 pub mod question;
 pub mod sale;
 pub mod tally;
 pub mod verdict;
 
+pub use orders::OrdersVerdict;
+pub use purchase::Via;
 pub use sale::{FlashSale, Progress};
 pub use tally::Tally;
 pub use verdict::{ProductVerdict, Verdict};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::books::{self, ProductBooks};
 
@@ -28,6 +34,8 @@ pub struct Stores {
     pub database_url: String,
     /// Its Redis; `None`: the gate is not part of the verdict.
     pub redis_url: Option<String>,
+    /// Database of order-service; needed when orders are placed.
+    pub orders_url: Option<String>,
 }
 
 /// Runs the sale and judges it. Nobody else may trade the same products meanwhile.
@@ -45,13 +53,20 @@ pub async fn judge(
     sale: &FlashSale,
     stores: &Stores,
     before: &[ProductBooks],
-    tally: Tally,
+    mut tally: Tally,
 ) -> Result<Verdict> {
     let Stores {
         database_url,
         redis_url,
+        orders_url,
     } = stores;
     let product_ids = &sale.product_ids;
+    let orders = if sale.via.is_by_order() {
+        let orders_url = orders_url.as_deref().context("no order database to audit")?;
+        Some(orders::settle(sale, orders_url, database_url, &mut tally).await?)
+    } else {
+        None
+    };
     let balanced = books::wait_until_balanced(
         database_url,
         redis_url.as_deref(),
@@ -82,6 +97,7 @@ pub async fn judge(
         products,
         faults,
         gate_fault,
+        orders,
         tally,
     })
 }

@@ -9,21 +9,24 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::buyer::{Ending, Outcome};
-use super::question::{Asked, Question};
+use super::orders::Line;
+use super::purchase::{Purchase, Via};
 use super::tally::Tally;
 use crate::http::HttpClient;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Settling is asynchronous; in health it takes milliseconds.
 const BALANCED_WITHIN: Duration = Duration::from_secs(10);
-const ORDER_IDS: std::ops::Range<i64> = 1..1 << 62;
+const NUMBERS: std::ops::Range<i64> = 1..1 << 62;
 const QUANTITY_MAX: i64 = 1_000_000;
 
 /// What to sell to how many, and how.
 #[derive(Clone, Debug)]
 pub struct FlashSale {
-    /// Instances of product-service; clients are spread over them.
-    pub product_urls: Vec<String>,
+    /// The way buyers take.
+    pub via: Via,
+    /// Instances of the service on that way; clients are spread over them.
+    pub urls: Vec<String>,
     /// What is sold; buyers are spread over them.
     pub product_ids: Vec<i64>,
     /// Number of buyers in all.
@@ -49,25 +52,26 @@ pub struct Progress {
     pub started: OnceLock<Instant>,
     /// Buyers done.
     pub buyers: AtomicU64,
-    /// Of them, buyers told that they got it.
+    /// Of them, buyers told that they got it, or that their order is accepted.
     pub sales: AtomicU64,
 }
 
 /// What all clients of a run share.
 struct Run {
     sale: FlashSale,
-    first_order_id: i64,
+    first_number: i64,
     next_buyer: AtomicU64,
     start: Instant,
     tally: Mutex<Tally>,
 }
 
 impl FlashSale {
-    /// A sale as fast as answers come, one unit per buyer, 256 clients; the books balance within 10 s.
+    /// A sale by decreases, as fast as answers come, one unit per buyer, 256 clients; the books balance within 10 s.
     #[must_use]
-    pub fn new(product_urls: Vec<String>, product_ids: Vec<i64>, buyers: u64) -> Self {
+    pub fn new(urls: Vec<String>, product_ids: Vec<i64>, buyers: u64) -> Self {
         Self {
-            product_urls,
+            via: Via::Decrease,
+            urls,
             product_ids,
             buyers,
             quantities: 1..=1,
@@ -90,7 +94,7 @@ impl FlashSale {
         let _ = self.progress.started.set(start);
         let run = Arc::new(Run {
             sale: self.clone(),
-            first_order_id: rand::random_range(ORDER_IDS),
+            first_number: rand::random_range(NUMBERS),
             next_buyer: AtomicU64::new(0),
             start,
             tally: Mutex::new(Tally::new(self.product_ids.len())?),
@@ -107,7 +111,7 @@ impl FlashSale {
     }
 
     fn check(&self) -> Result<()> {
-        if self.product_urls.is_empty() || self.product_ids.is_empty() {
+        if self.urls.is_empty() || self.product_ids.is_empty() {
             bail!("a sale needs at least one url and one product");
         }
         if HashSet::<_>::from_iter(&self.product_ids).len() < self.product_ids.len() {
@@ -135,7 +139,7 @@ impl FlashSale {
             .min(self.concurrency);
         let mut clients = Vec::with_capacity(count);
         for index in 0..count {
-            let url = &self.product_urls[index % self.product_urls.len()];
+            let url = &self.urls[index % self.urls.len()];
             let mut client = HttpClient::new(url, REQUEST_TIMEOUT).map_err(anyhow::Error::msg)?;
             client
                 .connect()
@@ -171,10 +175,19 @@ impl Run {
             let (position, purchase) = self.purchase(index);
             let outcome = Outcome::of(&purchase, &mut client).await;
             self.sale.progress.buyers.fetch_add(1, Ordering::Relaxed);
-            if outcome.ending == Ending::Sold {
+            if matches!(outcome.ending, Ending::Sold | Ending::Accepted) {
                 self.sale.progress.sales.fetch_add(1, Ordering::Relaxed);
             }
             let mut tally = self.tally.lock().unwrap_or_else(PoisonError::into_inner);
+            if purchase.via.is_by_order() {
+                tally.lines.push(Line {
+                    number: purchase.number,
+                    position,
+                    asked_at: intended_start.saturating_duration_since(self.start),
+                    ending: outcome.ending,
+                    order_id: outcome.order_id,
+                });
+            }
             tally.record(
                 position,
                 &purchase,
@@ -186,7 +199,7 @@ impl Run {
     }
 
     /// What buyer number `index` buys, and that product's place in the list.
-    fn purchase(&self, index: u64) -> (usize, Question) {
+    fn purchase(&self, index: u64) -> (usize, Purchase) {
         let sale = &self.sale;
         let products = sale.product_ids.len() as u64;
         let position = usize::try_from(index % products).unwrap_or_default();
@@ -195,10 +208,10 @@ impl Run {
         // By round, not by buyer: otherwise a product could get buyers of one kind only.
         let round = index / i64::try_from(products).unwrap_or(1);
         let quantity = sale.quantities.start() + round % kinds;
-        let purchase = Question {
-            asked: Asked::Decrease,
+        let purchase = Purchase {
+            via: sale.via,
             product_id: sale.product_ids[position],
-            order_id: self.first_order_id + index,
+            number: self.first_number + index,
             quantity,
         };
         (position, purchase)

@@ -1,13 +1,14 @@
 //! What the buyers of one run were told, counted.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 use hdrhistogram::Histogram;
 
 use super::buyer::{Ending, Outcome};
-use super::question::Question;
+use super::orders::Line;
+use super::purchase::Purchase;
 use crate::http::Fault;
 
 const HIGHEST_US: u64 = 120_000_000;
@@ -29,12 +30,17 @@ pub struct Tally {
     pub replays: u64,
     /// From intended start to last answer, all buyers, in microseconds.
     pub latency_us: Histogram<u64>,
-    /// The same, of successful buyers only.
+    /// The same, of successful buyers only. Of an accepted order: until it is CONFIRMED, by the clock of the database,
+    /// that is until the transaction that confirms it begins.
     pub sale_latency_us: Histogram<u64>,
     /// From the start to the last answer.
     pub wall_time: Duration,
     /// From the start to the last success.
     pub sale_time: Duration,
+    /// When it began.
+    pub(super) started_at: SystemTime,
+    /// Of buyers who place orders: all of them.
+    pub(super) lines: Vec<Line>,
     /// Successes in each 10 ms from the start.
     sales_by_slice: Vec<u64>,
 }
@@ -65,6 +71,8 @@ impl Tally {
             sale_latency_us: histogram()?,
             wall_time: Duration::ZERO,
             sale_time: Duration::ZERO,
+            started_at: SystemTime::now(),
+            lines: Vec::new(),
             sales_by_slice: Vec::new(),
         })
     }
@@ -73,42 +81,55 @@ impl Tally {
     pub(super) fn record(
         &mut self,
         position: usize,
-        purchase: &Question,
+        purchase: &Purchase,
         outcome: Outcome,
         latency: Duration,
         at: Duration,
     ) {
-        let latency_us = u64::try_from(latency.as_micros()).unwrap_or(HIGHEST_US);
-        self.latency_us.saturating_record(latency_us);
+        self.latency_us.saturating_record(microseconds(latency));
         self.wall_time = self.wall_time.max(at);
-        let product = &mut self.products[position];
         match outcome.ending {
-            Ending::Sold => {
-                product.sales += 1;
-                product.units_sold += purchase.quantity;
-                self.sale_time = self.sale_time.max(at);
-                self.sale_latency_us.saturating_record(latency_us);
-                let slice = slice(at);
-                if slice < SLICES_MAX {
-                    let slices = self.sales_by_slice.len().max(slice + 1);
-                    self.sales_by_slice.resize(slices, 0);
-                    self.sales_by_slice[slice] += 1;
-                }
-            }
+            Ending::Sold => self.record_sale(position, purchase.quantity, latency, at),
             Ending::Refused => {
-                product.refusals += 1;
-                if outcome.answer.ends_with("INSUFFICIENT_STOCK") {
-                    let smallest = product.smallest_sold_out.unwrap_or(purchase.quantity);
-                    product.smallest_sold_out = Some(smallest.min(purchase.quantity));
-                }
+                let is_sold_out = outcome.answer.ends_with("INSUFFICIENT_STOCK");
+                self.record_refusal(position, purchase.quantity, is_sold_out);
             }
-            Ending::Unknown => product.units_unknown += purchase.quantity,
+            // What becomes of it is counted when it is known.
+            Ending::Accepted => {}
+            Ending::Unknown => self.record_unknown(position, purchase.quantity),
         }
         self.replays += u64::from(outcome.is_replay);
         for fault in outcome.faults {
             *self.faults.entry(fault).or_default() += 1;
         }
         *self.answers.entry(outcome.answer).or_default() += 1;
+    }
+
+    pub(super) fn record_sale(&mut self, position: usize, quantity: i64, latency: Duration, at: Duration) {
+        let product = &mut self.products[position];
+        product.sales += 1;
+        product.units_sold += quantity;
+        self.sale_time = self.sale_time.max(at);
+        self.sale_latency_us.saturating_record(microseconds(latency));
+        let slice = slice(at);
+        if slice < SLICES_MAX {
+            let slices = self.sales_by_slice.len().max(slice + 1);
+            self.sales_by_slice.resize(slices, 0);
+            self.sales_by_slice[slice] += 1;
+        }
+    }
+
+    pub(super) fn record_refusal(&mut self, position: usize, quantity: i64, is_sold_out: bool) {
+        let product = &mut self.products[position];
+        product.refusals += 1;
+        if is_sold_out {
+            let smallest = product.smallest_sold_out.unwrap_or(quantity);
+            product.smallest_sold_out = Some(smallest.min(quantity));
+        }
+    }
+
+    pub(super) fn record_unknown(&mut self, position: usize, quantity: i64) {
+        self.products[position].units_unknown += quantity;
     }
 
     /// Buyers told that they got it, of all products.
@@ -139,12 +160,16 @@ impl Tally {
     }
 }
 
+fn microseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(HIGHEST_US)
+}
+
 fn slice(at: Duration) -> usize {
     usize::try_from(at.as_millis() / SLICE.as_millis()).unwrap_or(usize::MAX)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-fn per_second(count: u64, time: Duration) -> f64 {
+pub(super) fn per_second(count: u64, time: Duration) -> f64 {
     if time.is_zero() {
         0.0
     } else {

@@ -4,7 +4,8 @@ use std::fmt;
 
 use hdrhistogram::Histogram;
 
-use super::tally::{ProductTally, Tally};
+use super::orders::OrdersVerdict;
+use super::tally::{ProductTally, Tally, per_second};
 use crate::books::ProductBooks;
 
 /// The judgement of one run.
@@ -16,6 +17,8 @@ pub struct Verdict {
     pub faults: Vec<String>,
     /// Why the gate could not be asked, if it was to be and could not.
     pub gate_fault: Option<String>,
+    /// The orders, if buyers placed any.
+    pub orders: Option<OrdersVerdict>,
     /// What the buyers were told.
     pub tally: Tally,
 }
@@ -85,7 +88,9 @@ impl Verdict {
     /// Whether the books are right.
     #[must_use]
     pub fn is_true(&self) -> bool {
-        self.faults.is_empty() && self.products.iter().all(ProductVerdict::is_true)
+        self.faults.is_empty()
+            && self.products.iter().all(ProductVerdict::is_true)
+            && self.orders.as_ref().is_none_or(OrdersVerdict::is_true)
     }
 
     fn sum(&self, units: impl Fn(&ProductVerdict) -> i64) -> i64 {
@@ -149,13 +154,28 @@ impl Verdict {
         let tally = &self.tally;
         row(f, "latency, all", latency(&tally.latency_us))?;
         if !tally.sale_latency_us.is_empty() {
-            row(f, "latency, sales", latency(&tally.sale_latency_us))?;
+            let what = match self.orders {
+                Some(_) => "latency, to CONFIRMED",
+                None => "latency, sales",
+            };
+            row(f, what, latency(&tally.sale_latency_us))?;
+        }
+        if let Some(orders) = &self.orders {
+            row(
+                f,
+                "orders accepted/s",
+                format!("{:.0}", per_second(orders.accepted(), tally.wall_time)),
+            )?;
         }
         row(f, "answers/s", format!("{:.0}", tally.answers_per_second()))?;
         let sale_ms = tally.sale_time.as_secs_f64() * 1e3;
+        let what = match self.orders {
+            Some(_) => "confirmed/s",
+            None => "sales/s",
+        };
         row(
             f,
-            "sales/s",
+            what,
             format!(
                 "{:.0} until the last sale, at {sale_ms:.1} ms",
                 tally.sales_per_second()
@@ -179,6 +199,10 @@ impl fmt::Display for Verdict {
         writeln!(f, "{}", "-".repeat(64))?;
         self.write_answers(f)?;
         writeln!(f, "{}", "-".repeat(64))?;
+        if let Some(orders) = &self.orders {
+            orders.write(f)?;
+            writeln!(f, "{}", "-".repeat(64))?;
+        }
         self.write_times(f)?;
         writeln!(f, "{}", "-".repeat(64))?;
         if self.is_true() {
@@ -188,14 +212,15 @@ impl fmt::Display for Verdict {
         for product in self.products.iter().filter(|product| !product.is_true()) {
             writeln!(f, "  {product:?}")?;
         }
-        for fault in &self.faults {
+        let orders = self.orders.iter().flat_map(|orders| &orders.faults);
+        for fault in self.faults.iter().chain(orders) {
             writeln!(f, "  {fault}")?;
         }
         Ok(())
     }
 }
 
-fn row(f: &mut fmt::Formatter<'_>, what: &str, value: impl fmt::Display) -> fmt::Result {
+pub(super) fn row(f: &mut fmt::Formatter<'_>, what: &str, value: impl fmt::Display) -> fmt::Result {
     writeln!(f, "{what:<34}  {value}")
 }
 

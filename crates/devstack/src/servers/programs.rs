@@ -28,6 +28,9 @@ pub enum PackageManager {
 }
 
 impl ServerKind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Postgres, Self::Redis, Self::RabbitMq];
+
     /// The name people know it by.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -166,6 +169,7 @@ fn search_path() -> Vec<PathBuf> {
         "/home/linuxbrew/.linuxbrew/opt",
     ] {
         folders.extend(versioned(prefix, "postgresql@"));
+        folders.push(Path::new(prefix).join("rabbitmq/sbin"));
     }
     folders.push(PathBuf::from("/usr/lib/rabbitmq/bin"));
     folders.push(PathBuf::from("/usr/sbin"));
@@ -194,11 +198,10 @@ mod tests {
 
     #[test]
     fn the_install_line_names_everything_that_is_missing() {
-        let both = [ServerKind::Postgres, ServerKind::Redis];
         assert_eq!(
-            install_line(PackageManager::Apt { sudo: true }, &both),
+            install_line(PackageManager::Apt { sudo: true }, &ServerKind::ALL),
             "sudo apt-get update && sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y \
-             --no-install-recommends postgresql redis-server"
+             --no-install-recommends postgresql redis-server rabbitmq-server"
         );
         assert_eq!(
             install_line(PackageManager::Apt { sudo: false }, &[ServerKind::Redis]),
@@ -206,8 +209,8 @@ mod tests {
              --no-install-recommends redis-server"
         );
         assert_eq!(
-            install_line(PackageManager::Brew, &both),
-            "brew install postgresql@17 redis"
+            install_line(PackageManager::Brew, &ServerKind::ALL),
+            "brew install postgresql@17 redis rabbitmq"
         );
     }
 

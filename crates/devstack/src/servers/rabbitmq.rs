@@ -31,6 +31,9 @@ const USER: &str = "hotstock";
 pub struct RabbitMqOptions {
     /// Folder for data and log, kept at the end; `None`: a temporary one, removed at the end.
     pub dir: Option<PathBuf>,
+    /// The port, for a caller who tells others before it answers; `None`: any free one. Taken by somebody else, it is an
+    /// error.
+    pub port: Option<u16>,
 }
 
 /// A private RabbitMQ server. What every server can do (pid, signal, kill, restart, stop) is in [`Server`]. Takes
@@ -54,7 +57,10 @@ impl RabbitMq {
         let path = ServerKind::RabbitMq.require()?.join("rabbitmq-server");
         let home = Home::prepare(options.dir.as_deref(), "rabbitmq", None)?;
         let names = start_on_free_port(None, |port| Ok(epmd(&home, port)))?;
-        let server = start_on_free_port(None, |port| program(&path, &home, port, names.port()))?;
+        let server = start_on_free_port(options.port, |port| program(&path, &home, port, names.port()))?;
+        if let Some(wanted) = options.port.filter(|port| *port != server.port()) {
+            bail!("somebody else has taken port {wanted}, which RabbitMQ was to have");
+        }
         Ok(Self {
             server,
             epmd: names,
@@ -66,7 +72,19 @@ impl RabbitMq {
     /// `amqp://USER:PASSWORD@127.0.0.1:PORT/%2f`.
     #[must_use]
     pub fn url(&self) -> String {
-        self.virtual_host("%2f")
+        Self::url_at(self.port())
+    }
+
+    /// The url of one that answers there, or will.
+    #[must_use]
+    pub fn url_at(port: u16) -> String {
+        virtual_host(port, "%2f")
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
     }
 
     /// The url of an empty virtual host that nobody else was given; one server has 32 of them.
@@ -77,23 +95,13 @@ impl RabbitMq {
         if index > VIRTUAL_HOSTS {
             bail!("this RabbitMQ has no virtual host left ({VIRTUAL_HOSTS} in all); start another one");
         }
-        Ok(self.virtual_host(&format!("test{index}")))
+        Ok(virtual_host(self.port(), &format!("test{index}")))
     }
 
     /// Process id of its epmd, which ends with it.
     #[must_use]
     pub fn epmd_pid(&self) -> u32 {
         self.epmd.pid()
-    }
-
-    /// Its folder.
-    #[must_use]
-    pub fn data_dir(&self) -> &Path {
-        &self.data_dir
-    }
-
-    fn virtual_host(&self, name: &str) -> String {
-        format!("amqp://{USER}:{USER}@127.0.0.1:{}/{name}", self.port())
     }
 }
 
@@ -103,6 +111,10 @@ impl Deref for RabbitMq {
     fn deref(&self) -> &Server {
         &self.server
     }
+}
+
+fn virtual_host(port: u16, name: &str) -> String {
+    format!("amqp://{USER}:{USER}@127.0.0.1:{port}/{name}")
 }
 
 /// In the foreground, so that it is supervised like everything else.
@@ -146,7 +158,7 @@ fn program(path: &Path, home: &Home, port: u16, epmd_port: u16) -> Result<(Progr
     let env = [
         // Where Erlang keeps its cookie.
         ("HOME", home.path.to_string_lossy().into_owned()),
-        // The name of its folder too, which is found again on another port. Its epmd knows no other node.
+        // Part of the data's path, so the same at every start. Its own epmd knows no other.
         ("RABBITMQ_NODENAME", String::from("hotstock@localhost")),
         ("RABBITMQ_DIST_PORT", ports::free_port()?.to_string()),
         ("ERL_EPMD_PORT", epmd_port.to_string()),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use devstack::chaos::Harm;
-use devstack::load::{self, FlashSale, Stores};
+use devstack::load::{self, FlashSale, Stores, Via};
 use devstack::{books, catalogue, stack_file};
 
 use crate::chaos::parse_duration;
@@ -27,6 +27,9 @@ const LINE_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Args)]
 pub(crate) struct FlashSaleArgs {
+    /// The way buyers take
+    #[arg(long, value_enum, default_value_t = Via::Decrease)]
+    via: Via,
     /// Units of each product [default with --chaos: enough for everybody]
     #[arg(long, required_unless_present = "chaos")]
     #[arg(value_parser = clap::value_parser!(i64).range(0..=1_000_000_000_000))]
@@ -73,7 +76,13 @@ pub(crate) struct FlashSaleArgs {
     /// Urls of its admin listeners, comma separated [default: PRODUCT_ADMIN_URLS of the running stack]
     #[arg(long, value_delimiter = ',')]
     product_admin_url: Vec<String>,
-    /// Its database, for the audit [default: PRODUCT_DATABASE_URL of the running stack]
+    /// Urls of order-service, comma separated [default: ORDER_URLS or ORDER_URL of the running stack]
+    #[arg(long, value_delimiter = ',')]
+    order_url: Vec<String>,
+    /// Its database, for the audit [default: ORDER_DATABASE_URL of the running stack]
+    #[arg(long)]
+    order_database_url: Option<String>,
+    /// Database of product-service, for the audit [default: PRODUCT_DATABASE_URL of the running stack]
     #[arg(long)]
     database_url: Option<String>,
     /// Its Redis, for the audit [default: REDIS_URL of the running stack]
@@ -93,6 +102,7 @@ struct Target {
     stack_file: PathBuf,
     product_urls: Vec<String>,
     product_admin_urls: Vec<String>,
+    order_urls: Vec<String>,
     stores: Stores,
 }
 
@@ -101,7 +111,12 @@ pub(crate) async fn run(args: &FlashSaleArgs) -> Result<ExitCode> {
     let plan = args.plan()?;
     let target = Target::find(args)?;
     let product_ids = create_products(args, &target).await?;
-    let sale = args.sale(target.product_urls.clone(), product_ids.clone());
+    let urls = if args.via.is_by_order() {
+        &target.order_urls
+    } else {
+        &target.product_urls
+    };
+    let sale = args.sale(urls.clone(), product_ids.clone());
     let hot_ids = if args.db_only { Vec::new() } else { product_ids };
     let happening = async {
         let Some(plan) = plan else { return Ok(None) };
@@ -154,15 +169,16 @@ impl FlashSaleArgs {
         }))
     }
 
-    fn sale(&self, product_urls: Vec<String>, product_ids: Vec<i64>) -> FlashSale {
+    fn sale(&self, urls: Vec<String>, product_ids: Vec<i64>) -> FlashSale {
         let lasts = self.chaos.map(|_| Duration::from_secs(self.seconds));
         #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 buyers")]
         let spread = self
             .buyers
             .filter(|_| lasts.is_some())
             .map(|buyers| buyers as f64 / self.seconds as f64);
-        let sale = FlashSale::new(product_urls, product_ids, self.buyers.unwrap_or(BUYERS_MAX));
+        let sale = FlashSale::new(urls, product_ids, self.buyers.unwrap_or(BUYERS_MAX));
         FlashSale {
+            via: self.via,
             quantities: self.quantity.clone(),
             concurrency: usize::from(self.concurrency),
             rate_per_second: self.rate.or(spread),
@@ -223,6 +239,7 @@ async fn show_progress(sale: &FlashSale) -> std::convert::Infallible {
             .get()
             .map_or(0, |started| started.elapsed().as_secs());
         let is_over = sale.lasts.is_some_and(|lasts| elapsed_s > lasts.as_secs());
+        let word = if sale.via == Via::V2 { "accepted" } else { "sold" };
         let status = if buyers == sale.buyers || is_over {
             "; auditing the books"
         } else {
@@ -231,10 +248,10 @@ async fn show_progress(sale: &FlashSale) -> std::convert::Infallible {
         match &bar {
             Some(bar) => {
                 bar.set_position(sale.lasts.map_or(buyers, |_| elapsed_s));
-                bar.set_message(format!("{sales} sold{status}"));
+                bar.set_message(format!("{sales} {word}{status}"));
             }
             None if buyers == shown => {}
-            None => show::progress(&format!("{buyers} buyers answered, {sales} sold{status}")),
+            None => show::progress(&format!("{buyers} buyers answered, {sales} {word}{status}")),
         }
         shown = buyers;
     }
@@ -244,31 +261,33 @@ impl Target {
     fn find(args: &FlashSaleArgs) -> Result<Self> {
         let stack_file = Project::find()?.stack_file();
         let file = stack_file::read(&stack_file)?.unwrap_or_default();
-        let mut product_urls = args.product_url.clone();
+        let urls_or_listed = |flag: &Vec<String>, key: &str| {
+            if !flag.is_empty() {
+                return flag.clone();
+            }
+            let listed = lookup(&file, &format!("{key}S")).or_else(|| lookup(&file, key));
+            let urls = listed.iter().flat_map(|urls| urls.split(','));
+            urls.map(str::to_owned).collect()
+        };
+        let product_urls = urls_or_listed(&args.product_url, "PRODUCT_URL");
         if product_urls.is_empty() {
-            let listed = lookup(&file, "PRODUCT_URLS").or_else(|| lookup(&file, "PRODUCT_URL"));
-            let listed =
-                listed.context("no stack is running here (cargo dev up), and no --product-url is given")?;
-            product_urls = listed.split(',').map(str::to_owned).collect();
+            bail!("no stack is running here (cargo dev up), and no --product-url is given");
         }
-        let mut product_admin_urls = args.product_admin_url.clone();
-        if product_admin_urls.is_empty() {
-            let listed = lookup(&file, "PRODUCT_ADMIN_URLS").or_else(|| lookup(&file, "PRODUCT_ADMIN_URL"));
-            product_admin_urls = listed
-                .iter()
-                .flat_map(|urls| urls.split(','))
-                .map(str::to_owned)
-                .collect();
+        let order_urls = urls_or_listed(&args.order_url, "ORDER_URL");
+        if args.via.is_by_order() && order_urls.is_empty() {
+            bail!("nobody to place orders with: ORDER_URL or --order-url");
         }
         let or_listed = |flag: &Option<String>, key| flag.clone().or_else(|| lookup(&file, key));
         Ok(Self {
             stack_file,
             product_urls,
-            product_admin_urls,
+            product_admin_urls: urls_or_listed(&args.product_admin_url, "PRODUCT_ADMIN_URL"),
+            order_urls,
             stores: Stores {
                 database_url: or_listed(&args.database_url, "PRODUCT_DATABASE_URL")
                     .context("no database to audit: PRODUCT_DATABASE_URL or --database-url")?,
                 redis_url: or_listed(&args.redis_url, "REDIS_URL"),
+                orders_url: or_listed(&args.order_database_url, "ORDER_DATABASE_URL"),
             },
         })
     }

@@ -160,8 +160,10 @@ impl Broken<'_> {
         let (pid, port) = (self.part.server.pid(), self.part.server.port());
         let how = match self.harm {
             Harm::RedisKill => "runs again, empty",
-            Harm::PostgresKill | Harm::InstanceKill => "runs again",
-            Harm::RedisFreeze | Harm::PostgresFreeze | Harm::InstanceFreeze => "is awake again",
+            Harm::PostgresKill | Harm::RabbitmqKill | Harm::InstanceKill => "runs again",
+            Harm::RedisFreeze | Harm::PostgresFreeze | Harm::RabbitmqFreeze | Harm::InstanceFreeze => {
+                "is awake again"
+            }
             Harm::RedisOldCopy => "was killed and runs again, with its old copy",
             Harm::RedisFlush | Harm::PostgresSessions => "runs as before: there was nothing to heal",
         };
@@ -176,8 +178,12 @@ impl Broken<'_> {
 
 fn done(harm: Harm, hit: u64) -> String {
     match harm {
-        Harm::RedisKill | Harm::PostgresKill | Harm::InstanceKill => String::from("is killed"),
-        Harm::RedisFreeze | Harm::PostgresFreeze | Harm::InstanceFreeze => String::from("is frozen"),
+        Harm::RedisKill | Harm::PostgresKill | Harm::RabbitmqKill | Harm::InstanceKill => {
+            String::from("is killed")
+        }
+        Harm::RedisFreeze | Harm::PostgresFreeze | Harm::RabbitmqFreeze | Harm::InstanceFreeze => {
+            String::from("is frozen")
+        }
         Harm::RedisFlush => format!("is emptied of {hit} keys"),
         Harm::RedisOldCopy => format!("has copied {hit} keys"),
         Harm::PostgresSessions => format!("has ended {hit} sessions"),

@@ -26,6 +26,7 @@ async fn stack() -> Stack {
     let postgres = Postgres::start(PostgresOptions::default()).await.unwrap();
     let servers = Servers {
         redis: Some(redis.clone()),
+        rabbitmq: None,
         database_url: postgres.url("postgres"),
         postgres: postgres.clone(),
         instances: Vec::new(),
@@ -139,6 +140,7 @@ async fn what_cannot_be_broken_is_an_error_that_says_so() {
             .await
             .contains("there is no instance 1")
     );
+    assert!(refused(Harm::RabbitmqKill, 1).await.contains("without RabbitMQ"));
     assert!(refused(Harm::RedisFlush, 1).await.contains("Redis has no keys"));
     assert!(refused(Harm::RedisKill, 600_001).await.contains("at most 600 s"));
     std::fs::remove_file(&stack.file).unwrap();

@@ -34,7 +34,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build and start everything: private Postgres and Redis, both services, two products; Ctrl-C stops it all
+    /// Build and start everything: private Postgres, Redis and RabbitMQ, both services, two products; Ctrl-C stops it all
     Up(up::UpArgs),
     /// Run every test of the workspace, on private servers
     Test(test::TestArgs),
@@ -42,7 +42,7 @@ enum Command {
     ///
     /// Every buyer asks exactly once. Exit status: 0 the books are right, 2 they are wrong, 3 it could not be run.
     /// This tool shares the machine with what it measures.
-    FlashSale(flash_sale::FlashSaleArgs),
+    FlashSale(Box<flash_sale::FlashSaleArgs>),
     /// Break something in the running stack and heal it again; or many random things, in a stack of its own
     ///
     /// What is broken is healed in the end, also when this command is stopped or killed before. Exit status: 0 done and

@@ -1,11 +1,12 @@
-//! The running stack: two stores and the instances of both services.
+//! The running stack: the stores, the broker and the instances of both services.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use devstack::chaos::Servers;
 use devstack::{
-    Durability, Postgres, PostgresOptions, Redis, RedisOptions, Server, Service, ServiceOptions, ports,
+    Durability, Postgres, PostgresOptions, RabbitMq, RabbitMqOptions, Redis, RedisOptions, Server, Service,
+    ServiceOptions, ports,
 };
 use tokio::task::JoinSet;
 
@@ -18,26 +19,49 @@ const ORDER_PORT: u16 = 8080;
 pub(crate) struct Stack {
     pub(crate) postgres: Postgres,
     pub(crate) redis: Option<Redis>,
+    pub(crate) rabbitmq: Option<RabbitMq>,
     pub(crate) products: Vec<Service>,
     pub(crate) orders: Vec<Service>,
     product_database_url: String,
     order_database_url: String,
 }
 
+/// What is to be part of the stack.
+pub(crate) struct Wanted {
+    pub(crate) redis: bool,
+    pub(crate) rabbitmq: bool,
+    /// Of each service.
+    pub(crate) instances: u16,
+}
+
 impl Stack {
-    /// Starts the stores, then the services, which migrate their databases themselves.
-    pub(crate) async fn start(
+    /// Starts everything; returns when everything answers. RabbitMQ takes several seconds: the services connect to it
+    /// once it is there.
+    pub(crate) async fn start(dev_dir: &Path, binaries: &Path, wanted: &Wanted) -> Result<Self> {
+        // Without a server nobody listens on its port: the way the services run when it is gone.
+        let amqp_port = ports::free_port()?;
+        let amqp_url = RabbitMq::url_at(amqp_port);
+        let (stack, rabbitmq) = tokio::try_join!(
+            Self::start_services(dev_dir, binaries, wanted, &amqp_url),
+            start_rabbitmq(dev_dir, wanted.rabbitmq.then_some(amqp_port)),
+        )?;
+        Ok(Self { rabbitmq, ..stack })
+    }
+
+    /// The stores, then the services, which migrate their databases themselves.
+    async fn start_services(
         dev_dir: &Path,
         binaries: &Path,
-        with_redis: bool,
-        instances: u16,
+        wanted: &Wanted,
+        amqp_url: &str,
     ) -> Result<Self> {
-        let step = Step::begin(if with_redis {
+        let step = Step::begin(if wanted.redis {
             "starting Postgres and Redis"
         } else {
             "starting Postgres"
         });
-        let (postgres, redis) = tokio::try_join!(start_postgres(dev_dir), start_redis(dev_dir, with_redis))?;
+        let (postgres, redis) =
+            tokio::try_join!(start_postgres(dev_dir), start_redis(dev_dir, wanted.redis))?;
         let product_database_url = postgres.create_database("product").await?;
         let order_database_url = postgres.create_database("order").await?;
         step.done();
@@ -45,22 +69,30 @@ impl Stack {
         let step = Step::begin("starting the services (they migrate their databases)");
         let redis_url = match &redis {
             Some(redis) => redis.url(),
-            // Nobody listens there: the way product-service runs when Redis is gone.
             None => format!("redis://127.0.0.1:{}/0", ports::free_port()?),
         };
         let product = ServiceOptions::new("product-service", binaries.join("product-service"))
             .database_url(&product_database_url)
-            .redis_url(&redis_url);
+            .redis_url(&redis_url)
+            .amqp_url(amqp_url);
+        let products = start_instances(
+            dev_dir,
+            product,
+            "product-service",
+            PRODUCT_PORT,
+            wanted.instances,
+        )
+        .await?;
         let order = ServiceOptions::new("order-service", binaries.join("order-service"))
-            .database_url(&order_database_url);
-        let (products, orders) = tokio::try_join!(
-            start_instances(dev_dir, product, "product-service", PRODUCT_PORT, instances),
-            start_instances(dev_dir, order, "order-service", ORDER_PORT, instances),
-        )?;
+            .database_url(&order_database_url)
+            .amqp_url(amqp_url)
+            .env("HOTSTOCK__PRODUCT__URL", &products[0].url());
+        let orders = start_instances(dev_dir, order, "order-service", ORDER_PORT, wanted.instances).await?;
         step.done();
         Ok(Self {
             postgres,
             redis,
+            rabbitmq: None,
             products,
             orders,
             product_database_url,
@@ -96,6 +128,10 @@ impl Stack {
             put("REDIS_URL", redis.url());
             put("PID_REDIS", redis.pid().to_string());
         }
+        if let Some(rabbitmq) = &self.rabbitmq {
+            put("AMQP_URL", rabbitmq.url());
+            put("PID_RABBITMQ", rabbitmq.pid().to_string());
+        }
         entries
     }
 
@@ -127,6 +163,9 @@ impl Stack {
         if let Some(redis) = &self.redis {
             put("Redis", redis.url(), redis, String::from("in memory"));
         }
+        if let Some(rabbitmq) = &self.rabbitmq {
+            put("RabbitMQ", rabbitmq.url(), rabbitmq, shown(rabbitmq.data_dir()));
+        }
         rows
     }
 
@@ -138,6 +177,8 @@ impl Stack {
                 .iter()
                 .map(|redis| (String::from("Redis"), Server::clone(redis))),
         );
+        let rabbitmq = self.rabbitmq.iter();
+        parts.extend(rabbitmq.map(|rabbitmq| (String::from("RabbitMQ"), Server::clone(rabbitmq))));
         for services in [&self.products, &self.orders] {
             let named = services.iter().enumerate().map(|(index, service)| {
                 let name = if services.len() == 1 {
@@ -156,6 +197,7 @@ impl Stack {
     pub(crate) fn breakable(&self) -> Servers {
         Servers {
             redis: self.redis.clone(),
+            rabbitmq: self.rabbitmq.clone(),
             postgres: self.postgres.clone(),
             database_url: self.product_database_url.clone(),
             instances: self.products.clone(),
@@ -184,6 +226,9 @@ impl Stack {
         if let Some(redis) = &self.redis {
             redis.stop().await?;
         }
+        if let Some(rabbitmq) = &self.rabbitmq {
+            rabbitmq.stop().await?;
+        }
         self.postgres.stop().await?;
         ends.into_iter().collect()
     }
@@ -211,6 +256,18 @@ async fn start_redis(dev_dir: &Path, is_wanted: bool) -> Result<Option<Redis>> {
         ..Default::default()
     };
     Redis::start(options).await.map(Some)
+}
+
+async fn start_rabbitmq(dev_dir: &Path, port: Option<u16>) -> Result<Option<RabbitMq>> {
+    if port.is_none() {
+        return Ok(None);
+    }
+    let step = Step::begin("starting RabbitMQ, beside the others");
+    let dir = dev_dir.join("rabbitmq");
+    forget_log(&dir.join("rabbitmq.log"));
+    let rabbitmq = RabbitMq::start(RabbitMqOptions { dir: Some(dir), port }).await?;
+    step.done();
+    Ok(Some(rabbitmq))
 }
 
 async fn start_instances(

@@ -16,7 +16,7 @@ use crate::lock::StackLock;
 use crate::prepare;
 use crate::project::Project;
 use crate::show::{self, Step};
-use crate::stack::Stack;
+use crate::stack::{Stack, Wanted};
 
 #[derive(Args)]
 pub(crate) struct UpArgs {
@@ -37,6 +37,7 @@ pub(crate) struct UpArgs {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Part {
     Redis,
+    Rabbitmq,
 }
 
 /// Starts everything, keeps it up until Ctrl-C or SIGTERM, stops everything.
@@ -76,22 +77,27 @@ pub(crate) async fn run(args: &UpArgs) -> Result<()> {
     };
     forget_stack_file(&stack_file);
     show::progress("");
-    let step = Step::begin(&format!("{name}: stopping the services, then Redis and Postgres"));
+    let step = Step::begin(&format!("{name}: stopping the services, then what they stand on"));
     stack.stop().await?;
     step.done();
     Ok(())
 }
 
 async fn start(args: &UpArgs, project: &Project, dev_dir: &Path) -> Result<Stack> {
-    let with_redis = !args.without.contains(&Part::Redis);
+    let wanted = Wanted {
+        redis: !args.without.contains(&Part::Redis),
+        rabbitmq: !args.without.contains(&Part::Rabbitmq),
+        instances: args.instances,
+    };
     let mut needed = vec![ServerKind::Postgres];
-    needed.extend(with_redis.then_some(ServerKind::Redis));
+    needed.extend(wanted.redis.then_some(ServerKind::Redis));
+    needed.extend(wanted.rabbitmq.then_some(ServerKind::RabbitMq));
     prepare::ensure_installed(&needed, args.install).await?;
     show::progress("building both services (the first time this takes minutes)");
     let binaries = project
         .build(&["product-service", "order-service"], !args.debug)
         .await?;
-    let stack = Stack::start(dev_dir, &binaries, with_redis, args.instances).await?;
+    let stack = Stack::start(dev_dir, &binaries, &wanted).await?;
     seed(&stack).await?;
     Ok(stack)
 }
@@ -110,19 +116,25 @@ async fn seed(stack: &Stack) -> Result<()> {
 }
 
 fn present(stack: &Stack, project: &Project) {
-    let url = stack.products[0].url();
+    let (url, orders) = (stack.products[0].url(), stack.orders[0].url());
     show::result(&format!("\n{}", show::table(&stack.rows(project.root()))));
-    show::result("Create a product, buy from it, look at it:\n");
+    show::result("Create a product, take a unit of one, order one (202; the order is at its Location):\n");
     show::result(&format!(
         "curl -s -X POST {url}/v1/products -H 'Content-Type: application/json' \
          -d '{{\"name\":\"Limited edition\",\"price\":4900,\"stock\":100,\"stockStrategy\":\"REDIS_FIRST\"}}'"
     ));
     show::result(&format!(
         "curl -s -X PATCH {url}/v1/products/2/stock/decrease-by-order -H 'Content-Type: application/json' \
-         -H 'Idempotency-Key: DEC-1' -d '{{\"orderId\":1,\"quantity\":1,\"buyerId\":\"ada\"}}'"
+         -H 'Idempotency-Key: DEC-1000000001' -d '{{\"orderId\":1000000001,\"quantity\":1,\"buyerId\":\"ada\"}}'"
     ));
-    show::result(&format!("curl -s {url}/v1/products/2\n"));
+    show::result(&format!(
+        "curl -si -X POST {orders}/v2/orders -H 'Content-Type: application/json' \
+         -d '{{\"productId\":2,\"quantity\":1,\"buyerId\":\"ada\"}}'\n"
+    ));
     show::result("A stampede (in another terminal):  cargo dev flash-sale --stock 100 --buyers 1000");
+    show::result(
+        "The same by way of orders:         cargo dev flash-sale --stock 100 --buyers 1000 --via v2",
+    );
     show::result("The same while Redis dies:         cargo dev flash-sale --chaos redis-kill");
     show::result(&format!(
         "All addresses for scripts:         {}",
