@@ -1,4 +1,11 @@
 //! The mistakes of the seed's code that lie in order-service, each with the test that would see it again.
+//!
+//! Some of them have theirs beside the fault that brings them about:
+//! - unroutable lost: `broker::a_message_that_finds_no_queue_is_published_again`
+//! - two relays publishing twice: `broker::two_relays_one_frozen_in_the_middle_publish_what_has_its_effect_once`
+//! - requeue leaving the order FAILED:
+//!   `broker::an_exhausted_message_is_dead_its_order_fails_and_a_requeue_sends_both_again`
+//! - poison result looping: `broker::poison_goes_to_the_dead_letters_and_the_queue_flows`
 
 use devstack::proxy::Fault;
 use devstack::{RabbitMq, RabbitMqOptions, Signal, TestStack, wait_for};
