@@ -40,7 +40,7 @@ pub struct RabbitMqConfig {
     pub url: Secret,
     /// Results under way at once, 1..=10000.
     pub prefetch: u16,
-    /// Longest wait for the broker to confirm a batch, ms, 100..=4000.
+    /// Longest wait for the broker to confirm a batch, ms, 100..=1500.
     pub confirm_timeout_ms: u64,
 }
 
@@ -181,8 +181,8 @@ impl RabbitMqConfig {
     fn validate(&self) -> Result<(), ConfigError> {
         validate_url("rabbitmq.url", &self.url)?;
         in_range("rabbitmq.prefetch", self.prefetch, 1..=10_000)?;
-        // The relay's transaction waits for it, and Postgres ends one that is idle for 5 s.
-        in_range("rabbitmq.confirm_timeout_ms", self.confirm_timeout_ms, 100..=4000)
+        // The relay's transaction waits for it, and Postgres ends one that is idle for 2 s.
+        in_range("rabbitmq.confirm_timeout_ms", self.confirm_timeout_ms, 100..=1500)
     }
 }
 
