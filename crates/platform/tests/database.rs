@@ -77,7 +77,7 @@ async fn every_connection_has_its_limits_its_name_and_utc() {
         for (setting, expected) in [
             ("lock_timeout", "123ms"),
             ("statement_timeout", "400ms"),
-            ("idle_in_transaction_session_timeout", "5s"),
+            ("idle_in_transaction_session_timeout", "2s"),
             ("TimeZone", "UTC"),
         ] {
             let sql = format!("SELECT current_setting('{setting}') AS word");

@@ -1,7 +1,11 @@
 //! What may happen to messages and to the broker.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use anyhow::Context;
+use contracts::messaging::STOCK_REQUEST;
+use devstack::proxy::Fault;
 use devstack::{Postgres, PostgresOptions, RabbitMq, RabbitMqOptions, Signal, TestStack, wait_for};
 use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, QueueDeleteOptions};
@@ -76,6 +80,41 @@ async fn a_frozen_broker_only_delays() -> TestResult {
         (world.count("CONFIRMED").await?, world.stock(product).await?),
         (100, 900)
     );
+    Ok(())
+}
+
+/// The broker has the messages, and its confirms are lost with the connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_cut_between_publish_and_confirm_costs_no_order_and_doubles_none() -> TestResult {
+    let world = World::with_broker(&[]).await?;
+    let way = world.way_to_broker.as_ref().context("a broker")?;
+    let broker = world.broker.as_ref().context("a broker")?;
+    let product = world.stocked(1000).await?;
+    world.sale(product, 50).await?;
+    for _ in 0..2 {
+        let swallowed = way.hits().bytes;
+        way.set(Fault::DropReplies);
+        world.sale(product, 50).await?;
+        // Published: they lie in the queue, or have been asked for. Not confirmed: the rows say so.
+        wait_for("confirms to be swallowed", PATIENCE, async || {
+            let unsent = world.unsent().await.map_err(|error| error.to_string())?;
+            let bytes = way.hits().bytes - swallowed;
+            (unsent > 0 && bytes > 0)
+                .then_some(())
+                .ok_or(format!("{unsent} unsent, {bytes} bytes swallowed"))
+        })
+        .await?;
+        println!(
+            "{} messages lie in the queue",
+            world.lying_in(STOCK_REQUEST.queue).await?
+        );
+        way.set(Fault::Pass);
+        // Resets every connection.
+        way.retarget(SocketAddr::from((Ipv4Addr::LOCALHOST, broker.port())));
+        world.settled(product).await?;
+    }
+    assert_eq!((world.count("CONFIRMED").await?, world.unsent().await?), (150, 0));
+    assert_eq!(world.stock(product).await?, 850);
     Ok(())
 }
 

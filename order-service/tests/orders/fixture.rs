@@ -32,6 +32,8 @@ pub(crate) struct World {
     pub(crate) order: Service,
     /// Between order-service and product-service.
     pub(crate) way: Proxy,
+    /// Between both services and the broker.
+    pub(crate) way_to_broker: Option<Proxy>,
     client: Client,
 }
 
@@ -39,7 +41,10 @@ pub(crate) struct World {
 struct Setup {
     orders_url: String,
     product_url: String,
+    /// The broker itself, for tests that meddle.
     amqp_url: Option<String>,
+    /// The way the services take to it.
+    proxied_url: Option<String>,
     settings: Vec<(String, String)>,
 }
 
@@ -48,7 +53,7 @@ impl Setup {
         let mut options = patient(ServiceOptions::new("order-service", ORDER_SERVICE))
             .database_url(&self.orders_url)
             .env("HOTSTOCK__PRODUCT__URL", &self.product_url);
-        if let Some(url) = &self.amqp_url {
+        if let Some(url) = &self.proxied_url {
             options = options.amqp_url(url);
         }
         self.settings
@@ -132,9 +137,17 @@ impl World {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
+        let way_to_broker = broker
+            .as_ref()
+            .map(|broker| Proxy::start(SocketAddr::from(([127, 0, 0, 1], broker.port()))))
+            .transpose()?;
+        let proxied_url = match (&way_to_broker, &amqp_url) {
+            (Some(way), Some(url)) => Some(way.url(url)?),
+            _ => None,
+        };
         let program = product_service().await?;
         let mut options = patient(stack.service("product-service", program));
-        if let Some(url) = &amqp_url {
+        if let Some(url) = &proxied_url {
             options = options.amqp_url(url);
         }
         let product = Service::start(options).await?;
@@ -143,6 +156,7 @@ impl World {
             orders_url,
             product_url: way.url(&product.url())?,
             amqp_url,
+            proxied_url,
             settings,
         };
         let order = Service::start(setup.order_service()).await?;
@@ -158,6 +172,7 @@ impl World {
             product,
             order,
             way,
+            way_to_broker,
             client: Client::new(),
         })
     }
