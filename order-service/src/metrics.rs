@@ -209,16 +209,6 @@ pub fn notice_unreadable(why: &str) {
     tracing::warn!(why, "a notice of availability could not be read");
 }
 
-/// An operator has dealt with dead letters.
-pub fn dead_letters_by_operator(action: &'static str, count: usize) {
-    tracing::info!(
-        audit = true,
-        action,
-        count,
-        "an operator has dealt with dead letters"
-    );
-}
-
 #[expect(clippy::cast_precision_loss, reason = "batch sizes are small")]
 fn size(items: usize) -> f64 {
     items as f64

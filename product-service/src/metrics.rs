@@ -229,16 +229,6 @@ pub fn result_not_confirmed(why: &str) {
     tracing::debug!(why, "a result was not confirmed");
 }
 
-/// An operator has dealt with dead letters.
-pub fn dead_letters_by_operator(action: &'static str, count: usize) {
-    tracing::info!(
-        audit = true,
-        action,
-        count,
-        "an operator has dealt with dead letters"
-    );
-}
-
 #[expect(clippy::cast_precision_loss, reason = "batch sizes are small")]
 fn size(requests: usize) -> f64 {
     requests as f64

@@ -4,7 +4,6 @@ use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
 use contracts::error::ErrorCode;
 use contracts::order::{Flow, OrderStatus, OutboxStatus};
-use platform::amqp::AmqpError;
 use platform::http::Problem;
 use serde_json::json;
 
@@ -113,11 +112,4 @@ pub(super) fn db(error: &DbError) -> Problem {
     } else {
         unavailable(Unavailable::Database).cause(error)
     }
-}
-
-/// RabbitMQ did not answer an operator.
-pub(super) fn broker(error: &AmqpError) -> Problem {
-    Problem::new(ErrorCode::RetryLater)
-        .details(json!({ "reason": "rabbitmq" }))
-        .cause(error)
 }

@@ -3,7 +3,6 @@
 use actix_web::HttpResponse;
 use contracts::error::ErrorCode;
 use contracts::stock::StockAnswer;
-use platform::amqp::AmqpError;
 use platform::http::Problem;
 use serde_json::json;
 
@@ -73,12 +72,5 @@ pub(super) fn ledger(error: LedgerError) -> Problem {
 pub(super) fn gate(error: &GateError) -> Problem {
     Problem::new(ErrorCode::RetryLater)
         .details(json!({ "reason": "redis" }))
-        .cause(error)
-}
-
-/// RabbitMQ did not answer an operator.
-pub(super) fn broker(error: &AmqpError) -> Problem {
-    Problem::new(ErrorCode::RetryLater)
-        .details(json!({ "reason": "rabbitmq" }))
         .cause(error)
 }

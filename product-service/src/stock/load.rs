@@ -206,7 +206,7 @@ impl Loading {
     async fn sold_ids(&self, loads: &mut [Load]) -> Result<HashMap<ProductId, Vec<String>>, LoadError> {
         let readings: Vec<Reading<i64>> = loads
             .iter()
-            .filter_map(|load| load.reading(load.sold_below?))
+            .filter_map(|load| Some(load.reading(load.sold_below?)))
             .collect();
         let limit = chunk(readings.len());
         let mut chunks: HashMap<ProductId, Vec<standing::SoldId>> = HashMap::new();
@@ -235,7 +235,7 @@ impl Loading {
     async fn owned(&self, loads: &mut [Load]) -> Result<HashMap<ProductId, Vec<standing::Owned>>, LoadError> {
         let readings: Vec<Reading<String>> = loads
             .iter()
-            .filter_map(|load| load.reading(load.owned_behind.clone()?))
+            .filter_map(|load| Some(load.reading(load.owned_behind.clone()?)))
             .collect();
         let limit = chunk(readings.len());
         let mut chunks: HashMap<ProductId, Vec<standing::Owned>> = HashMap::new();
@@ -336,12 +336,12 @@ impl Load {
         self.sold_below.is_none() && self.owned_behind.is_none()
     }
 
-    fn reading<T>(&self, from: T) -> Option<Reading<T>> {
-        Some(Reading {
+    fn reading<T>(&self, from: T) -> Reading<T> {
+        Reading {
             product: self.standing.product,
             version: self.standing.stock_version,
             from,
-        })
+        }
     }
 }
 
