@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contracts::order::{OrderStatus, OrderView};
-use hyper::StatusCode;
+use http::StatusCode;
 use serde::Deserialize;
 
 use super::purchase::{Purchase, Via};
@@ -89,7 +89,7 @@ impl Outcome {
         Self {
             ending,
             answer: words,
-            is_replay: answer.headers.contains_key("Idempotency-Replayed"),
+            is_replay: answer.header("Idempotency-Replayed").is_some(),
             order_id,
             faults,
         }

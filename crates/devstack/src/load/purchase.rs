@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use contracts::order::PlaceOrder;
-use hyper::Method;
+use http::Method;
 
 use super::question::{Asked, Question};
 use crate::http::{Answer, Fault, HttpClient};

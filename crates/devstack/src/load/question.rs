@@ -1,7 +1,7 @@
 //! What a client can ask about stock, as it goes over the wire, and what he is told.
 
 use contracts::stock::{AdjustReason, AdjustStock, DecreaseByOrder, IncreaseByOrder, IncreaseReason};
-use hyper::{Method, StatusCode};
+use http::{Method, StatusCode};
 use serde::Deserialize;
 
 use crate::http::{Answer, Fault, HttpClient};
@@ -125,7 +125,7 @@ impl Told {
             return match serde_json::from_slice::<Done>(&answer.body) {
                 Ok(done) => Self::Done {
                     remaining: done.remaining_stock,
-                    is_replay: answer.headers.contains_key("Idempotency-Replayed"),
+                    is_replay: answer.header("Idempotency-Replayed").is_some(),
                 },
                 Err(_) => Self::Failed(String::from("200 (unreadable)")),
             };
