@@ -60,9 +60,14 @@ impl Question {
         format!("{kind}-{}", self.order_id)
     }
 
-    /// Asks once.
+    /// Asks once. Every order is of a buyer of its own.
     pub async fn ask(&self, client: &mut HttpClient) -> Result<Answer, Fault> {
-        let (method, verb, body) = self.request();
+        self.ask_for(self.order_id, client).await
+    }
+
+    /// Asks once, for buyer number `buyer`.
+    pub(super) async fn ask_for(&self, buyer: i64, client: &mut HttpClient) -> Result<Answer, Fault> {
+        let (method, verb, body) = self.request(buyer);
         let path = format!("/v1/products/{}/stock/{verb}", self.product_id);
         let key = self.key();
         client
@@ -70,7 +75,7 @@ impl Question {
             .await
     }
 
-    fn request(&self) -> (Method, &'static str, Vec<u8>) {
+    fn request(&self, buyer: i64) -> (Method, &'static str, Vec<u8>) {
         let Self {
             order_id, quantity, ..
         } = *self;
@@ -79,7 +84,7 @@ impl Question {
                 let body = DecreaseByOrder {
                     order_id,
                     quantity,
-                    buyer_id: Some(format!("buyer-{order_id}")),
+                    buyer_id: Some(format!("buyer-{buyer}")),
                     request_id: None,
                 };
                 (Method::PATCH, "decrease-by-order", serde_json::to_vec(&body))
