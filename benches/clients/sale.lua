@@ -24,8 +24,9 @@ function init(args)
     shares[#shares + 1] = sum
   end
   math.randomseed(os.time() + number)
-  -- Keys of two runs, or of two threads, do not meet: seconds since 1970, the thread, the request.
-  first = os.time() * 1000000000 + number * 100000000
+  -- Keys of two runs, or of two threads, do not meet: seconds since 1970, the thread, the request, digit by digit. As one
+  -- number it would be beyond 2^53, where Lua's numbers have gaps, and hundreds of buyers would share a key.
+  run = os.time() .. number
   asked, sold, refused, failed = 0, 0, 0, 0
 end
 
@@ -44,8 +45,8 @@ end
 
 function request()
   asked = asked + 1
-  local order = string.format("%d", first + asked)
-  local buyer = scenario == "one-buyer" and string.format("%d", first) or order
+  local order = run .. string.format("%07d", asked)
+  local buyer = scenario == "one-buyer" and run or order
   return wrk.format("PATCH", "/v1/products/" .. choose() .. "/stock/decrease-by-order", {
     ["Content-Type"] = "application/json",
     ["Idempotency-Key"] = "DEC-" .. order,

@@ -115,11 +115,11 @@ impl Verdict {
         let given_back = self.tally.products.iter().map(|product| product.units_given_back);
         let given_back: i64 = given_back.sum();
         if given_back > 0 {
-            row(f, "  and not given back again", given_back)?;
+            row(f, "besides, sold and given back", given_back)?;
         }
         let perhaps_back = self.sum(|product| product.perhaps_back);
         if perhaps_back > 0 {
-            row(f, "  perhaps given back", perhaps_back)?;
+            row(f, "of it, perhaps given back", perhaps_back)?;
         }
         let unknown = self.sum(|product| product.unknown);
         if unknown > 0 {

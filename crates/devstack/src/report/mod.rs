@@ -71,7 +71,7 @@ impl Page {
         if !self.facts.is_empty() {
             html.push_str("<dl>");
             for (name, value) in &self.facts {
-                write!(html, "<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(value)).ok();
+                writeln!(html, "<dt>{}</dt><dd>{}</dd>", escape(name), escape(value)).ok();
             }
             html.push_str("</dl>\n");
         }
