@@ -194,3 +194,72 @@ async fn limited<T>(timeout: Duration, work: impl Future<Output = Result<T, Faul
         .await
         .unwrap_or(Err(Fault::Timeout))
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// Answers what it was asked, once per connection, and hangs up.
+    async fn once_per_connection() -> HttpClient {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/base/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut asked = vec![0; 1024];
+                let length = stream.read(&mut asked).await.unwrap();
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+                stream.write_all(head.as_bytes()).await.unwrap();
+                stream.write_all(&asked[..length]).await.unwrap();
+            }
+        });
+        HttpClient::new(&url, PATIENCE).unwrap()
+    }
+
+    async fn asked(client: &mut HttpClient, method: Method, headers: &[(&str, &str)], body: &str) -> String {
+        let answer = client.request(method, "/x?y=1", headers, body).await.unwrap();
+        let head = String::from_utf8(answer.body.to_vec()).unwrap();
+        head.replace(&client.authority, "HOST")
+    }
+
+    #[tokio::test]
+    async fn a_request_is_what_it_should_be_on_the_wire() {
+        let mut client = once_per_connection().await;
+        assert_eq!(
+            asked(&mut client, Method::GET, &[], "").await,
+            "GET /base/x?y=1 HTTP/1.1\r\nHost: HOST\r\n\r\n"
+        );
+        let mut client = once_per_connection().await;
+        assert_eq!(
+            asked(&mut client, Method::PATCH, &[("K", "v")], "{}").await,
+            "PATCH /base/x?y=1 HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/json\r\n\
+             Content-Length: 2\r\nK: v\r\n\r\n{}"
+        );
+        for (path, value) in [("/a b", ""), ("/a\r\nX: y", ""), ("/", "a\r\nX: y")] {
+            let answer = client.request(Method::GET, path, &[("K", value)], "").await;
+            assert_eq!(answer.unwrap_err(), Fault::Connect, "{path:?} {value:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_closed_meanwhile_is_opened_again() {
+        let mut client = once_per_connection().await;
+        for _ in 0..3 {
+            asked(&mut client, Method::GET, &[], "").await;
+            crate::wait_for("its end to arrive", PATIENCE, || async {
+                let connection = client.connection.as_ref();
+                match connection.is_some_and(Connection::is_open) {
+                    true => Err(String::from("open")),
+                    false => Ok(()),
+                }
+            })
+            .await
+            .unwrap();
+        }
+    }
+}
