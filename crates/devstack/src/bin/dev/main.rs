@@ -1,5 +1,6 @@
 //! `cargo dev`: starts hotstock on this machine, tests it, and sends it a stampede.
 
+mod bench;
 mod chaos;
 mod chaos_run;
 mod control;
@@ -43,6 +44,8 @@ enum Command {
     /// Every buyer asks exactly once. Exit status: 0 the books are right, 2 they are wrong, 3 it could not be run.
     /// This tool shares the machine with what it measures.
     FlashSale(Box<flash_sale::FlashSaleArgs>),
+    /// Measure hotstock beside other designs, on servers of its own; prints tables, writes JSON and a page (`--quick`: 2 minutes)
+    Bench(bench::BenchArgs),
     /// Break something in the running stack and heal it again; or many random things, in a stack of its own
     ///
     /// What is broken is healed in the end, also when this command is stopped or killed before. Exit status: 0 done and
@@ -88,6 +91,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Up(args) => up::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Test(args) => test::run(&args).await,
         Command::FlashSale(args) => flash_sale::run(&args).await,
+        Command::Bench(args) => bench::run(&args).await,
         Command::Chaos(args) => chaos::run(&args).await,
     }
 }
