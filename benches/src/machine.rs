@@ -1,5 +1,6 @@
 //! What a figure was measured on. A figure without it says little.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -8,6 +9,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use devstack::servers::ServerKind;
 use serde::Serialize;
 
 /// The machine and the versions.
@@ -34,10 +36,10 @@ impl Machine {
             .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
         let changed = !said("git", &["status", "--porcelain"]).is_empty();
         let commit = said("git", &["rev-parse", "--short", "HEAD"]);
+        let postgres = ServerKind::Postgres.require()?.join("postgres");
         let versions = [
             said("rustc", &["--version"]),
-            said("postgres", &["--version"]),
-            said("psql", &["--version"]),
+            said(&postgres, &["--version"]),
             said("redis-server", &["--version"]),
             said("uname", &["-sr"]),
         ];
@@ -55,7 +57,7 @@ impl Machine {
 }
 
 /// What the program says; empty if there is none.
-fn said(program: &str, arguments: &[&str]) -> String {
+fn said(program: impl AsRef<OsStr>, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     output
         .map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())

@@ -24,6 +24,7 @@ mod stage;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -65,7 +66,7 @@ enum Command {
 
 #[derive(Args)]
 struct RunArgs {
-    /// Under two minutes: short measurements, and one million rows in the full ledger instead of ten
+    /// Under two minutes: short measurements, and half a million rows in the full ledger instead of ten million
     #[arg(long)]
     quick: bool,
     /// Only these (see `plan.rs`, or name a wrong one), comma separated, and what they are compared with
@@ -89,10 +90,10 @@ impl RunArgs {
     async fn run(self) -> Result<()> {
         let own = std::env::current_exe()?;
         let beside = own.parent().context("this program is in no folder")?;
-        let (rounds, seconds, warm_up, ledger_millions) = if self.quick {
+        let (rounds, seconds, warm_up, fills) = if self.quick {
             (2, 1, Duration::from_millis(300), 1)
         } else {
-            (3, 8, Duration::from_secs(2), 10)
+            (3, 8, Duration::from_secs(2), 20)
         };
         let plan = Plan {
             rounds: self.rounds.map_or(rounds, usize::from),
@@ -101,7 +102,7 @@ impl RunArgs {
                 measured: Duration::from_secs(self.seconds.map_or(seconds, u64::from)),
             },
             only: self.only,
-            ledger_millions,
+            fills,
             programs: self.programs.unwrap_or_else(|| beside.to_owned()),
         };
         let target = beside.parent().unwrap_or(Path::new("."));
@@ -111,8 +112,8 @@ impl RunArgs {
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
-    match Cli::parse().command {
+async fn main() -> ExitCode {
+    let done = match Cli::parse().command {
         Command::Run(args) => args.run().await,
         Command::Serve {
             design,
@@ -120,5 +121,12 @@ async fn main() -> Result<()> {
             database,
             redis,
         } => rivals::serve(design, bind, &database, &redis).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -39,7 +39,6 @@ pub(crate) async fn measure(stage: &Stage, via: Via, pace: Pace) -> Result<Figur
         })
         .await?;
     let product = catalogue::create_product(&products.url(), "Bench", 100, PLENTY, true).await?;
-    catalogue::load_gate(&products.admin_url(), product).await?;
     let mut sale = FlashSale::new(vec![orders.url()], vec![product], BUYERS_MAX);
     sale.via = via;
     sale.lasts = Some(pace.warm_up);
@@ -49,7 +48,6 @@ pub(crate) async fn measure(stage: &Stage, via: Via, pace: Pace) -> Result<Figur
     );
     // The orders of a sale have to be all there are of its product.
     let product = catalogue::create_product(&products.url(), "Bench", 100, PLENTY, true).await?;
-    catalogue::load_gate(&products.admin_url(), product).await?;
     sale.product_ids = vec![product];
     sale.lasts = Some(pace.measured);
     let steal = Steal::begin()?;

@@ -6,7 +6,7 @@ use devstack::catalogue;
 use crate::stage::{Stage, connect};
 
 /// Rows per product and statement.
-const ROWS: i64 = 1_000_000;
+pub(crate) const ROWS: i64 = 500_000;
 
 const FILL: &str = "\
     INSERT INTO stock_ledger (product_id, stock_version, direction, quantity, balance_after, reason, order_id, buyer_id, \
@@ -14,8 +14,9 @@ const FILL: &str = "\
     SELECT $1::bigint, sale + 1, 'OUT', 1, $2::bigint - sale, 'ORDER_DECREMENT', $1 * $2 + sale, 'buyer-' || sale, \
         'DEC-' || gen_random_uuid() FROM generate_series(1, $2::bigint) sale";
 
-/// Makes a database whose ledger has so many million rows; its url. `advance` is called after each of them.
-pub(crate) async fn full_ledger(stage: &Stage, millions: u64, advance: impl Fn()) -> Result<String> {
+/// Makes a database whose ledger has so many times [`ROWS`] rows; its url. `advance` is called after each of them. The
+/// schema's own triggers and constraints see to it that they are right.
+pub(crate) async fn full_ledger(stage: &Stage, times: u64, advance: impl Fn()) -> Result<String> {
     let database = stage.postgres.create_unique_database("full").await?;
     let redis = stage.redis.create_database()?;
     let service = stage
@@ -24,10 +25,10 @@ pub(crate) async fn full_ledger(stage: &Stage, millions: u64, advance: impl Fn()
         })
         .await?;
     let client = connect(&database).await?;
-    for _ in 0..millions {
+    for _ in 0..times {
         let product = catalogue::create_product(&service.url(), "Sold before", 100, ROWS, false).await?;
         client.execute(FILL, &[&product, &ROWS]).await?;
-        let sold = "UPDATE products SET stock = 0, stock_version = $2 + 1 WHERE id = $1";
+        let sold = "UPDATE products SET stock = 0, stock_version = $2::bigint + 1 WHERE id = $1";
         client.execute(sold, &[&product, &ROWS]).await?;
         advance();
     }

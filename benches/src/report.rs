@@ -19,8 +19,8 @@ pub(crate) struct Report {
     pub(crate) machine: Machine,
     pub(crate) rounds: usize,
     pub(crate) pace: Pace,
-    /// Rows of the full ledger, millions; 0: not measured.
-    pub(crate) ledger_millions: u64,
+    /// Rows of the full ledger; 0: not measured.
+    pub(crate) ledger_rows: i64,
     pub(crate) subjects: Vec<Subject>,
     pub(crate) results: Results,
     pub(crate) took: Duration,
@@ -34,7 +34,7 @@ struct Json<'a> {
     measured_at: String,
     rounds: usize,
     seconds_measured: f64,
-    ledger_rows: u64,
+    ledger_rows: i64,
     steal_percent: f64,
     goals: Vec<Outcome>,
     subjects: BTreeMap<&'static str, BTreeMap<&'static str, Spread>>,
@@ -73,7 +73,7 @@ impl Report {
             measured_at: chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
             rounds: self.rounds,
             seconds_measured: self.pace.measured.as_secs_f64(),
-            ledger_rows: self.ledger_millions * 1_000_000,
+            ledger_rows: self.ledger_rows,
             steal_percent: self.steal_percent,
             goals: self.goals(),
             subjects: self.subjects.iter().map(of).collect(),
@@ -105,10 +105,10 @@ impl Report {
                 ),
             ),
         ];
-        if self.ledger_millions > 0 {
+        if self.ledger_rows > 0 {
             facts.push((
                 "full ledger".to_owned(),
-                format!("{},000,000 rows", self.ledger_millions),
+                format!("{} rows", number(self.ledger_rows as f64)),
             ));
         }
         facts

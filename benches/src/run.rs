@@ -23,8 +23,8 @@ pub(crate) struct Plan {
     pub(crate) pace: Pace,
     /// Keys of subjects; empty: all.
     pub(crate) only: Vec<String>,
-    /// Rows of the full ledger, millions, >= 1.
-    pub(crate) ledger_millions: u64,
+    /// Rows of the full ledger, in [`prefill::ROWS`], >= 1.
+    pub(crate) fills: u64,
     /// Folder of the services' binaries.
     pub(crate) programs: PathBuf,
 }
@@ -58,12 +58,13 @@ pub(crate) async fn run(plan: &Plan) -> Result<Report> {
     let (begun, steal) = (Instant::now(), Steal::begin()?);
     let is_full = |subject: &Subject| matches!(subject.work, Work::Sale(sale) if sale.full_ledger);
     let is_order = |subject: &Subject| matches!(subject.work, Work::Orders(_));
-    let millions = if subjects.iter().any(is_full) {
-        plan.ledger_millions
+    let fills = if subjects.iter().any(is_full) {
+        plan.fills
     } else {
         0
     };
-    let progress = Progress::begin(subjects.len() * plan.rounds, millions)?;
+    let ledger_rows = i64::try_from(fills)? * prefill::ROWS;
+    let progress = Progress::begin(subjects.len() * plan.rounds, fills)?;
     progress.say("starting the servers");
     let stage = Stage::start(plan.programs.clone(), subjects.iter().any(is_order)).await?;
     let machine = Machine::here(
@@ -74,9 +75,9 @@ pub(crate) async fn run(plan: &Plan) -> Result<Report> {
             .context("a folder of its own")?,
     )?;
     let mut full_ledger = None;
-    if millions > 0 {
-        progress.say(&format!("filling a ledger with {millions},000,000 rows"));
-        full_ledger = Some(prefill::full_ledger(&stage, millions, || progress.advance()).await?);
+    if fills > 0 {
+        progress.say(&format!("filling a ledger with {ledger_rows} rows"));
+        full_ledger = Some(prefill::full_ledger(&stage, fills, || progress.advance()).await?);
     }
     let mut results = Results::default();
     for round in 1..=plan.rounds {
@@ -93,7 +94,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<Report> {
         machine,
         rounds: plan.rounds,
         pace: plan.pace,
-        ledger_millions: millions,
+        ledger_rows,
         subjects,
         results,
         took: begun.elapsed(),
@@ -116,8 +117,8 @@ struct Progress {
 }
 
 impl Progress {
-    fn begin(measurements: usize, millions: u64) -> Result<Self> {
-        let bar = ProgressBar::new(u64::try_from(measurements)? + millions).with_style(
+    fn begin(measurements: usize, fills: u64) -> Result<Self> {
+        let bar = ProgressBar::new(u64::try_from(measurements)? + fills).with_style(
             ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed} {msg}")?,
         );
         bar.enable_steady_tick(Duration::from_millis(200));

@@ -190,12 +190,9 @@ async fn by_hotstock(stage: &Stage, sale: &Sale, pace: Pace, place: &Place) -> R
 }
 
 async fn create_products(service: &Service, sale: &Sale) -> Result<Vec<i64>> {
-    let (url, admin_url) = (service.url(), service.admin_url());
-    let products = futures_util::stream::iter(0..sale.products).map(|_| async {
-        let product = catalogue::create_product(&url, "Bench", 100, sale.stock(), true).await?;
-        catalogue::load_gate(&admin_url, product).await?;
-        anyhow::Ok(product)
-    });
+    let url = service.url();
+    let products = futures_util::stream::iter(0..sale.products)
+        .map(|_| async { catalogue::create_product(&url, "Bench", 100, sale.stock(), true).await });
     products.buffered(MAKERS).try_collect().await
 }
 
