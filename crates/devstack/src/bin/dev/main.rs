@@ -1,5 +1,6 @@
 //! `cargo dev`: starts hotstock on this machine, tests it, and sends it a stampede.
 
+mod bench;
 mod chaos;
 mod chaos_run;
 mod control;
@@ -45,6 +46,8 @@ enum Command {
     /// crossed (--fail-if); 2 it could not be run, or not as asked; 3 the books are wrong, whatever the thresholds say.
     /// This tool shares the machine with what it measures; when it was itself the bottleneck it says so.
     FlashSale(Box<flash_sale::FlashSaleArgs>),
+    /// Measure hotstock beside other designs, on servers of its own; prints tables, writes JSON and a page (`--quick`: 2 minutes)
+    Bench(bench::BenchArgs),
     /// Break something in the running stack and heal it again; or many random things, in a stack of its own
     ///
     /// What is broken is healed in the end, also when this command is stopped or killed before. Exit status: 0 done and
@@ -90,6 +93,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Up(args) => up::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Test(args) => test::run(&args).await,
         Command::FlashSale(args) => flash_sale::run(&args).await,
+        Command::Bench(args) => bench::run(&args).await,
         Command::Chaos(args) => chaos::run(&args).await,
     }
 }
