@@ -1,6 +1,5 @@
 //! The scenarios of the load tool, small, on two real instances: each ends in balanced books, and shows what it is about.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use devstack::catalogue;
@@ -50,8 +49,7 @@ async fn in_a_retry_storm_everybody_asks_again_and_nobody_gets_it_twice() {
         lasts: Some(Duration::from_secs(3)),
         ..sale(&shop, Scenario::RetryStorm, vec![product], 1_000_000)
     };
-    let storm = Storm::start(&sale.urls, Arc::clone(&sale.progress)).unwrap();
-    sale.urls = storm.urls().to_vec();
+    let storm = Storm::start(&mut sale).unwrap();
     let verdict = run(&shop, &sale).await;
     assert!(storm.storms() > 1 && storm.connections_hit() > 0, "{verdict}");
     assert!(

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use tokio::task::JoinHandle;
 use url::Url;
 
-use super::sale::Progress;
-use crate::proxy::{Fault, Proxy};
+use super::sale::{FlashSale, Progress};
+use crate::proxy::{CONNECTIONS_MAX, Fault, Proxy};
 
 /// Between two storms, and before the first.
 const CALM: Duration = Duration::from_millis(600);
@@ -22,42 +22,38 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(1);
 
 /// See the module.
 pub struct Storm {
-    urls: Vec<String>,
     proxies: Arc<Vec<Proxy>>,
     storms: Arc<AtomicU64>,
     weather: JoinHandle<()>,
 }
 
 impl Storm {
-    /// In front of these urls, from the beginning of the sale whose progress it is.
-    pub fn start(urls: &[String], progress: Arc<Progress>) -> Result<Self> {
+    /// In front of the service for this sale, which is led through it from now on.
+    pub fn start(sale: &mut FlashSale) -> Result<Self> {
+        let clients_most = CONNECTIONS_MAX * sale.urls.len();
+        if sale.concurrency > clients_most {
+            bail!("no more than {clients_most} clients get through a storm at once");
+        }
         let mut proxies = Vec::new();
-        let mut stormy_urls = Vec::new();
-        for url in urls {
+        for url in &mut sale.urls {
             let parsed = Url::parse(url).with_context(|| format!("{url:?} is no url"))?;
             let addresses = parsed.socket_addrs(|| None)?;
             let upstream = addresses
                 .first()
                 .with_context(|| format!("{url:?} leads nowhere"))?;
             let proxy = Proxy::start(*upstream)?;
-            stormy_urls.push(proxy.url(url)?);
+            *url = proxy.url(url)?;
             proxies.push(proxy);
         }
         let proxies = Arc::new(proxies);
         let storms = Arc::new(AtomicU64::new(0));
+        let progress = Arc::clone(&sale.progress);
         let weather = tokio::spawn(weather(Arc::clone(&proxies), Arc::clone(&storms), progress));
         Ok(Self {
-            urls: stormy_urls,
             proxies,
             storms,
             weather,
         })
-    }
-
-    /// The urls that lead through it.
-    #[must_use]
-    pub fn urls(&self) -> &[String] {
-        &self.urls
     }
 
     /// How many storms there were.

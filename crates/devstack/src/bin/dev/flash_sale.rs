@@ -5,7 +5,6 @@ mod target;
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -41,12 +40,9 @@ pub(crate) async fn run(args: &FlashSaleArgs) -> Result<ExitCode> {
     };
     let mut sale = args.sale(urls.clone(), product_ids.clone())?;
     let storm = match args.scenario.is_stormy() {
-        true => Some(Storm::start(urls, Arc::clone(&sale.progress))?),
+        true => Some(Storm::start(&mut sale)?),
         false => None,
     };
-    if let Some(storm) = &storm {
-        sale.urls = storm.urls().to_vec();
-    }
     let hot_ids = if args.db_only { Vec::new() } else { product_ids };
     let happening = async {
         let Some(plan) = plan else { return Ok(None) };
