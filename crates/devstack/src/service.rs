@@ -4,9 +4,10 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 
 use crate::ports;
@@ -183,6 +184,30 @@ fn program(options: &ServiceOptions, dir: &Path, is_scratch: bool, port: u16, ad
         end_signal: Signal::TERM,
         end_grace: Duration::from_secs(15),
     }
+}
+
+/// Builds the program of a package as `program` was built, into the folder beside it; returns that folder. For tests of one
+/// package that need the program of another: Cargo builds only those of the tested one.
+pub fn build_beside(program: &Path, package: &str) -> Result<PathBuf> {
+    let folder = program.parent().context("the program is in no folder")?;
+    let target = folder.parent().context("the folder is in no target folder")?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args([
+        "build",
+        "--quiet",
+        "--package",
+        package,
+        "--bin",
+        package,
+        "--target-dir",
+    ]);
+    command.arg(target);
+    if folder.ends_with("release") {
+        command.arg("--release");
+    }
+    ensure!(command.status()?.success(), "{package} cannot be built");
+    Ok(folder.to_owned())
 }
 
 /// One `GET /readyz`. Written out, because this is asked before there is a runtime to ask with.

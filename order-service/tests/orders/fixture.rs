@@ -2,8 +2,7 @@
 //! way between them.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -355,22 +354,6 @@ async fn product_service() -> Result<PathBuf> {
 }
 
 fn build() -> Result<PathBuf> {
-    let folder = PathBuf::from(ORDER_SERVICE);
-    let folder = folder.parent().context("the program is in a folder")?;
-    let mut command = Command::new(env!("CARGO"));
-    command.args([
-        "build",
-        "--quiet",
-        "--package",
-        "product-service",
-        "--bin",
-        "product-service",
-        "--target-dir",
-    ]);
-    command.arg(folder.parent().context("the folder is in the target folder")?);
-    if folder.ends_with("release") {
-        command.arg("--release");
-    }
-    ensure!(command.status()?.success(), "product-service cannot be built");
+    let folder = devstack::service::build_beside(Path::new(ORDER_SERVICE), "product-service")?;
     Ok(folder.join("product-service"))
 }
