@@ -2,15 +2,14 @@
 //! way between them.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use devstack::load::Stores;
 use devstack::proxy::Proxy;
-use devstack::{RabbitMq, Service, ServiceOptions, TestStack, books, shared_rabbitmq, wait_for};
+use devstack::{
+    RabbitMq, Service, ServiceOptions, TestStack, books, program_beside, shared_rabbitmq, wait_for,
+};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio_postgres::NoTls;
@@ -145,7 +144,7 @@ impl World {
             (Some(way), Some(url)) => Some(way.url(url)?),
             _ => None,
         };
-        let program = product_service().await?;
+        let program = program_beside(ORDER_SERVICE, "product-service").await?;
         let mut options = patient(stack.service("product-service", program));
         if let Some(url) = &proxied_url {
             options = options.amqp_url(url);
@@ -343,34 +342,4 @@ fn patient(options: ServiceOptions) -> ServiceOptions {
         .env("HOTSTOCK__DATABASE__CONNECT_TIMEOUT_MS", "5000")
         .env("HOTSTOCK__DATABASE__LOCK_TIMEOUT_MS", "5000")
         .env("HOTSTOCK__DATABASE__STATEMENT_TIMEOUT_MS", "5000")
-}
-
-/// The program of product-service, built as this test was: Cargo builds only the programs of the tested package.
-async fn product_service() -> Result<PathBuf> {
-    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let built =
-        tokio::task::spawn_blocking(|| BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}"))))
-            .await?;
-    built.clone().map_err(anyhow::Error::msg)
-}
-
-fn build() -> Result<PathBuf> {
-    let folder = PathBuf::from(ORDER_SERVICE);
-    let folder = folder.parent().context("the program is in a folder")?;
-    let mut command = Command::new(env!("CARGO"));
-    command.args([
-        "build",
-        "--quiet",
-        "--package",
-        "product-service",
-        "--bin",
-        "product-service",
-        "--target-dir",
-    ]);
-    command.arg(folder.parent().context("the folder is in the target folder")?);
-    if folder.ends_with("release") {
-        command.arg("--release");
-    }
-    ensure!(command.status()?.success(), "product-service cannot be built");
-    Ok(folder.join("product-service"))
 }
