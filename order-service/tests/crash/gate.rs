@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -218,10 +218,10 @@ async fn pump(
         if length == 0 {
             return Ok(());
         }
-        let pieces = said
-            .lock()
-            .expect("nobody panics with it")
-            .pieces(way, &mut rest, &buffer[..length]);
+        let pieces =
+            said.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pieces(way, &mut rest, &buffer[..length]);
         for piece in pieces {
             match shared.stopped_by(&piece) {
                 None => to.write_all(&piece.bytes).await?,

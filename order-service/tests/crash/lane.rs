@@ -279,8 +279,10 @@ impl Lane {
 /// That product-service gave no answer is the end of a new order, and leaves one that is to be cancelled as it was.
 async fn until_told(request: reqwest::RequestBuilder, is_cancel: bool) {
     loop {
-        let request = request.try_clone().expect("its body is no stream");
-        match request.send().await.map(|reply| reply.status()) {
+        let Some(again) = request.try_clone() else {
+            unreachable!("its body is no stream")
+        };
+        match again.send().await.map(|reply| reply.status()) {
             Ok(StatusCode::FAILED_DEPENDENCY) if is_cancel => {}
             Ok(status) if !status.is_server_error() && status != StatusCode::CONFLICT => return,
             _ => {}

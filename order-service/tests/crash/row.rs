@@ -20,7 +20,7 @@ const TOLD_WITHIN: Duration = Duration::from_secs(30);
 
 /// A point where an order of one product is held up, from now on.
 enum Held {
-    Write(Write, HeldWrite),
+    Write(Write, Box<HeldWrite>),
     Message(Stop),
 }
 
@@ -31,7 +31,9 @@ impl Held {
             Self::Message(gate.stop(what))
         };
         Ok(match point {
-            Point::Write(write, end) => Self::Write(write, HeldWrite::arm(lane, write, end, product).await?),
+            Point::Write(write, end) => {
+                Self::Write(write, Box::new(HeldWrite::arm(lane, write, end, product).await?))
+            }
             Point::OnItsWay(sent) => message(sent, false),
             Point::Arrived(sent) => message(sent, true),
         })
