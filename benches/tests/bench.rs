@@ -1,30 +1,28 @@
 //! The bench itself, for seconds: it sells, checks the books, and writes what it says it writes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
+use devstack::service::program_beside;
 use serde_json::Value;
 
 const BENCH: &str = env!("CARGO_BIN_EXE_benches");
 
-fn programs() -> PathBuf {
-    devstack::service::build_beside(Path::new(BENCH), "product-service").unwrap()
-}
-
-fn bench(arguments: &[&str], out: &Path) -> Output {
+async fn bench(arguments: &[&str], out: &Path) -> Output {
+    let program = program_beside(BENCH, "product-service").await.unwrap();
     let mut command = Command::new(BENCH);
     command
         .args(["run", "--programs"])
-        .arg(programs())
+        .arg(program.parent().unwrap())
         .arg("--out")
         .arg(out);
     command.args(arguments).output().unwrap()
 }
 
-#[test]
-fn a_round_of_three_designs_balances_its_books_and_writes_json_and_a_page() {
+#[tokio::test]
+async fn a_round_of_three_designs_balances_its_books_and_writes_json_and_a_page() {
     let folder = tempfile::tempdir().unwrap();
-    let output = bench(&["--quick", "--rounds", "1", "--only", "hotstock"], folder.path());
+    let output = bench(&["--quick", "--rounds", "1", "--only", "hotstock"], folder.path()).await;
     let (said, errors) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
@@ -60,10 +58,10 @@ fn a_round_of_three_designs_balances_its_books_and_writes_json_and_a_page() {
     );
 }
 
-#[test]
-fn what_cannot_be_measured_is_said_with_what_can() {
+#[tokio::test]
+async fn what_cannot_be_measured_is_said_with_what_can() {
     let folder = tempfile::tempdir().unwrap();
-    let output = bench(&["--only", "everything"], folder.path());
+    let output = bench(&["--only", "everything"], folder.path()).await;
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
     assert!(

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use contracts::error::ErrorCode;
-use contracts::messaging::{ORDER_RESULT, STOCK_REQUEST, StockRequest, StockResult, read};
+use contracts::messaging::{ORDER_RESULT, STOCK_REQUEST, StockRequest, StockResult, TRACE_CONTEXT, read};
 use devstack::{Service, TestStack, catalogue, shared_rabbitmq, wait_for};
 use lapin::options::{BasicGetOptions, ConfirmSelectOptions, QueueDeclareOptions};
-use lapin::types::FieldTable;
-use lapin::{Channel, Connection, ConnectionProperties};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -23,9 +23,15 @@ struct Shop {
 
 impl Shop {
     async fn open() -> Result<Self> {
+        Self::open_with("info").await
+    }
+
+    /// With a log that says so much.
+    async fn open_with(filter: &str) -> Result<Self> {
         let stack = TestStack::shared().await?;
         let url = shared_rabbitmq().await?.create_virtual_host()?;
         let options = stack.service("product-service", env!("CARGO_BIN_EXE_product-service"));
+        let options = options.env("HOTSTOCK__LOG__FILTER", filter);
         let service = Service::start(options.amqp_url(&url)).await?;
         let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
         let channel = connection.create_channel().await?;
@@ -44,21 +50,27 @@ impl Shop {
     }
 
     async fn ask(&self, request: &StockRequest) -> Result<()> {
+        self.ask_with(request, FieldTable::default()).await
+    }
+
+    async fn ask_with(&self, request: &StockRequest, headers: FieldTable) -> Result<()> {
         let (exchange, key) = (STOCK_REQUEST.exchange.into(), STOCK_REQUEST.key.into());
         let body = request.to_json();
-        let publish = self.channel.basic_publish(
-            exchange,
-            key,
-            Default::default(),
-            body.as_bytes(),
-            Default::default(),
-        );
+        let properties = BasicProperties::default().with_headers(headers);
+        let publish =
+            self.channel
+                .basic_publish(exchange, key, Default::default(), body.as_bytes(), properties);
         assert!(publish.await?.await?.is_ack());
         Ok(())
     }
 
     /// The next result.
     async fn result(&self) -> Result<StockResult> {
+        Ok(self.result_with_headers().await?.0)
+    }
+
+    /// The next result, and what it came with.
+    async fn result_with_headers(&self) -> Result<(StockResult, FieldTable)> {
         let options = BasicGetOptions { no_ack: true };
         let got = wait_for("a result", PATIENCE, async || {
             match self.channel.basic_get(ORDER_RESULT.queue.into(), options).await {
@@ -80,7 +92,8 @@ impl Shop {
             Some(result.request_id.as_str()),
             "the key of the effect"
         );
-        Ok(result)
+        let headers = got.delivery.properties.headers().clone().unwrap_or_default();
+        Ok((result, headers))
     }
 
     async fn lying_in(&self, queue: &str) -> Result<u32> {
@@ -197,5 +210,49 @@ async fn a_service_that_ends_in_the_middle_leaves_every_message_its_result() -> 
         .await?
         .remove(0);
     assert_eq!(books.units_sold, 200, "once each");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trace_context_of_a_message_is_that_of_its_decision_and_of_its_result() -> Result<()> {
+    const CONTEXT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let shop = Shop::open_with("info,product_service=debug").await?;
+    let product = shop.product(5).await?;
+    let text = |text: &str| AMQPValue::LongString(text.into());
+    for (order, sent, passed_on) in [
+        (1, Some(text(CONTEXT)), Some(text(CONTEXT))),
+        (2, None, None),
+        // None that could be passed on; the message is as good as any.
+        (3, Some(text(&"0".repeat(201))), None),
+        (4, Some(text("in two words")), None),
+        (5, Some(AMQPValue::LongInt(7)), None),
+    ] {
+        let mut headers = FieldTable::default();
+        if let Some(value) = sent {
+            headers.insert(TRACE_CONTEXT.into(), value);
+        }
+        shop.ask_with(&request(order, product, 1), headers).await?;
+        let (result, headers) = shop.result_with_headers().await?;
+        assert_eq!((result.order_id, result.success), (order, true));
+        assert_eq!(
+            headers.inner().get(TRACE_CONTEXT),
+            passed_on.as_ref(),
+            "order {order}"
+        );
+    }
+    let log = std::fs::read_to_string(shop.service.log_path())?;
+    let decided: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("a message is decided"))
+        .collect();
+    assert_eq!(decided.len(), 5, "{log}");
+    assert!(
+        decided[0].contains("DEC-1") && decided[0].contains(CONTEXT),
+        "{decided:?}"
+    );
+    assert!(
+        decided[1].contains("DEC-2") && !decided[1].contains("traceparent"),
+        "{decided:?}"
+    );
     Ok(())
 }

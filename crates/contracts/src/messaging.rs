@@ -50,6 +50,12 @@ pub const AVAILABILITY_EXCHANGE: &str = "stock.availability.exchange";
 /// How often the broker delivers a message again before it goes to the dead letters.
 pub const DELIVERY_LIMIT: i32 = 20;
 
+/// Header of a message: the W3C trace context of the request that caused it.
+pub const TRACE_CONTEXT: &str = "traceparent";
+
+/// Longest trace context that is passed on, bytes.
+pub const TRACE_CONTEXT_MAX: usize = 200;
+
 /// The version of every message here. A consumer sets a message of another version aside.
 pub const VERSION: u32 = 1;
 

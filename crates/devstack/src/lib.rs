@@ -36,6 +36,6 @@ pub use servers::{
     Durability, Postgres, PostgresOptions, RabbitMq, RabbitMqOptions, Redis, RedisOptions, Server,
     shared_postgres, shared_rabbitmq, shared_redis,
 };
-pub use service::{Service, ServiceOptions};
+pub use service::{Service, ServiceOptions, program_beside};
 pub use test_stack::TestStack;
 pub use wait::wait_for;

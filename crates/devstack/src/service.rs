@@ -1,10 +1,12 @@
 //! A running service of this workspace: product-service or order-service, as its own process.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -186,30 +188,6 @@ fn program(options: &ServiceOptions, dir: &Path, is_scratch: bool, port: u16, ad
     }
 }
 
-/// Builds the program of a package as `program` was built, into the folder beside it; returns that folder. For tests of one
-/// package that need the program of another: Cargo builds only those of the tested one.
-pub fn build_beside(program: &Path, package: &str) -> Result<PathBuf> {
-    let folder = program.parent().context("the program is in no folder")?;
-    let target = folder.parent().context("the folder is in no target folder")?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args([
-        "build",
-        "--quiet",
-        "--package",
-        package,
-        "--bin",
-        package,
-        "--target-dir",
-    ]);
-    command.arg(target);
-    if folder.ends_with("release") {
-        command.arg("--release");
-    }
-    ensure!(command.status()?.success(), "{package} cannot be built");
-    Ok(folder.to_owned())
-}
-
 /// One `GET /readyz`. Written out, because this is asked before there is a runtime to ask with.
 fn is_ready(port: u16) -> Result<(), String> {
     let ask = || -> std::io::Result<String> {
@@ -231,4 +209,44 @@ fn is_ready(port: u16) -> Result<(), String> {
     let status = answer.lines().next().unwrap_or("an empty answer");
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     Err(format!("GET /readyz: {status} {body}"))
+}
+
+/// The program of another package of this workspace, built as `ours` was, into the same folder. Cargo builds only the
+/// programs of the package it tests. Built once per process.
+pub async fn program_beside(ours: impl Into<PathBuf>, package: &'static str) -> Result<PathBuf> {
+    static BUILT: OnceLock<Mutex<HashMap<&str, PathBuf>>> = OnceLock::new();
+    let ours = ours.into();
+    tokio::task::spawn_blocking(move || {
+        let built = BUILT.get_or_init(Mutex::default);
+        // Held to the end: of two callers at once, the second must wait for the first one's program.
+        let mut built = built.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(program) = built.get(package) {
+            return Ok(program.clone());
+        }
+        let program = build_beside(&ours, package)?;
+        built.insert(package, program.clone());
+        Ok(program)
+    })
+    .await?
+}
+
+fn build_beside(ours: &Path, package: &str) -> Result<PathBuf> {
+    let folder = ours.parent().context("the program is in a folder")?;
+    let target = folder.parent().context("the folder is in the target folder")?;
+    let mut command = Command::new(env!("CARGO"));
+    command.args([
+        "build",
+        "--quiet",
+        "--package",
+        package,
+        "--bin",
+        package,
+        "--target-dir",
+    ]);
+    command.arg(target);
+    if folder.ends_with("release") {
+        command.arg("--release");
+    }
+    ensure!(command.status()?.success(), "{package} cannot be built");
+    Ok(folder.join(package))
 }

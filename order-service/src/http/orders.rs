@@ -1,6 +1,7 @@
 //! Orders: placing, cancelling, looking.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use contracts::messaging::{TRACE_CONTEXT, TRACE_CONTEXT_MAX};
 use contracts::order::{Flow, OrderStatus, OrderView, PlaceOrder};
 use contracts::product::Page;
 use platform::http::Problem;
@@ -17,9 +18,6 @@ use crate::db::orders;
 use crate::domain::order::NewOrder;
 use crate::orders::{cancel, place};
 
-/// Longest `traceparent` that is kept.
-const TRACE_CONTEXT_MAX: usize = 200;
-
 pub(super) async fn place(
     app: web::Data<App>,
     request: HttpRequest,
@@ -31,7 +29,7 @@ pub(super) async fn place(
     let order = NewOrder::new(body, flow, key).map_err(|refused| invalid(refused.0))?;
     let trace = request
         .headers()
-        .get("traceparent")
+        .get(TRACE_CONTEXT)
         .and_then(|value| value.to_str().ok());
     let trace = trace
         .filter(|text| text.len() <= TRACE_CONTEXT_MAX)

@@ -224,3 +224,45 @@ async fn sent_messages_are_purged_when_they_are_old_enough() -> TestResult {
     })
     .await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trace_context_of_a_request_goes_with_its_message_and_with_the_result() -> TestResult {
+    const CONTEXT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let world = World::with_broker(&[]).await?;
+    let product = world.stocked(10).await?;
+    // Somebody listens, on both ways.
+    let (_connection, channel) = world.channel().await?;
+    for side in ["stock.request", "order.result"] {
+        let copies = format!("copies of {side}");
+        channel
+            .queue_declare(copies.as_str().into(), Default::default(), Default::default())
+            .await?;
+        let (exchange, key) = (format!("{side}.exchange"), format!("{side}.key"));
+        let (exchange, key) = (exchange.as_str().into(), key.as_str().into());
+        channel
+            .queue_bind(
+                copies.as_str().into(),
+                exchange,
+                key,
+                Default::default(),
+                Default::default(),
+            )
+            .await?;
+    }
+    let body = json!({ "productId": product, "quantity": 1 });
+    let order = world
+        .ask(Method::POST, "/v2/orders")
+        .header("traceparent", CONTEXT);
+    let id = Reply::to(order.json(&body)).await?.id();
+    world.becomes(id, "CONFIRMED").await?;
+    for side in ["stock.request", "order.result"] {
+        let copies = format!("copies of {side}");
+        let copy = channel
+            .basic_get(copies.as_str().into(), Default::default())
+            .await?;
+        let copy = copy.unwrap_or_else(|| panic!("no {side} message"));
+        let context = platform::amqp::trace_context(&copy.delivery);
+        assert_eq!(context.as_deref(), Some(CONTEXT), "{side}");
+    }
+    world.settled(product).await
+}

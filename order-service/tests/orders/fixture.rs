@@ -2,14 +2,14 @@
 //! way between them.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use devstack::load::Stores;
 use devstack::proxy::Proxy;
-use devstack::{RabbitMq, Service, ServiceOptions, TestStack, books, shared_rabbitmq, wait_for};
+use devstack::{
+    RabbitMq, Service, ServiceOptions, TestStack, books, program_beside, shared_rabbitmq, wait_for,
+};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio_postgres::NoTls;
@@ -144,7 +144,7 @@ impl World {
             (Some(way), Some(url)) => Some(way.url(url)?),
             _ => None,
         };
-        let program = product_service().await?;
+        let program = program_beside(ORDER_SERVICE, "product-service").await?;
         let mut options = patient(stack.service("product-service", program));
         if let Some(url) = &proxied_url {
             options = options.amqp_url(url);
@@ -342,18 +342,4 @@ fn patient(options: ServiceOptions) -> ServiceOptions {
         .env("HOTSTOCK__DATABASE__CONNECT_TIMEOUT_MS", "5000")
         .env("HOTSTOCK__DATABASE__LOCK_TIMEOUT_MS", "5000")
         .env("HOTSTOCK__DATABASE__STATEMENT_TIMEOUT_MS", "5000")
-}
-
-/// The program of product-service, built as this test was: Cargo builds only the programs of the tested package.
-async fn product_service() -> Result<PathBuf> {
-    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let built =
-        tokio::task::spawn_blocking(|| BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}"))))
-            .await?;
-    built.clone().map_err(anyhow::Error::msg)
-}
-
-fn build() -> Result<PathBuf> {
-    let folder = devstack::service::build_beside(Path::new(ORDER_SERVICE), "product-service")?;
-    Ok(folder.join("product-service"))
 }

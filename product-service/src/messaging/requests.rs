@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::messaging::{StockRequest, StockResult, Unreadable, read};
-use platform::amqp::{Delivery, Handled};
+use platform::amqp::{Delivery, Handled, trace_context};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::results::Results;
 use crate::app::App;
@@ -35,10 +36,13 @@ impl Handler {
                 return Handled::Dead;
             }
         };
-        let Some(result) = self.decided(&request, asked).await else {
+        // What causes the decision is one with what its result causes.
+        let trace_context = trace_context(&delivery);
+        let span = metrics::message_span(&request.request_id, trace_context.as_deref());
+        let Some(result) = self.decided(&request, asked).instrument(span).await else {
             return Handled::Left;
         };
-        if self.results.publish(result).await {
+        if self.results.publish(result, trace_context).await {
             Handled::Done
         } else {
             Handled::Left
@@ -50,7 +54,10 @@ impl Handler {
         let mut pause = PAUSE;
         loop {
             match decrease::decrease(&self.app, asked.clone()).await {
-                Ok(decision) => return Some(StockResult::new(request, refusal(decision.verdict))),
+                Ok(decision) => {
+                    metrics::message_decided(decision.verdict);
+                    return Some(StockResult::new(request, refusal(decision.verdict)));
+                }
                 Err(why) => metrics::message_held(why),
             }
             tokio::select! {

@@ -17,7 +17,13 @@ const FLUSH_MAX: usize = 512;
 /// Pause after a batch of which something was not confirmed.
 const PAUSE: Duration = Duration::from_millis(500);
 
-type Waiting = (StockResult, oneshot::Sender<()>);
+/// A result, the trace context of its request, and who waits for its confirm.
+type Waiting = (Outgoing, oneshot::Sender<()>);
+
+struct Outgoing {
+    result: StockResult,
+    trace_context: Option<String>,
+}
 
 /// Where results go. Cheap to clone.
 #[derive(Clone)]
@@ -44,9 +50,13 @@ impl Results {
     }
 
     /// Publishes a result, until it is confirmed. `false`: it was not, because the service stops.
-    pub(super) async fn publish(&self, result: StockResult) -> bool {
+    pub(super) async fn publish(&self, result: StockResult, trace_context: Option<String>) -> bool {
         let (reply, confirmed) = oneshot::channel();
-        self.queue.submit((result, reply)).is_ok() && confirmed.await.is_ok()
+        let outgoing = Outgoing {
+            result,
+            trace_context,
+        };
+        self.queue.submit((outgoing, reply)).is_ok() && confirmed.await.is_ok()
     }
 }
 
@@ -59,19 +69,19 @@ async fn run(mut publisher: Publisher, mut batches: Batches<Waiting>, stop: Canc
                 None => return,
             }
         }
-        let messages: Vec<Message> = left.iter().map(|(result, _)| message(result)).collect();
+        let messages: Vec<Message> = left.iter().map(|(outgoing, _)| message(outgoing)).collect();
         let published = publisher.publish(&messages).await;
         let published =
             published.unwrap_or_else(|error| vec![Published::Failed(error.to_string()); messages.len()]);
         let mut again = Vec::new();
-        for ((result, reply), published) in left.into_iter().zip(published) {
+        for ((outgoing, reply), published) in left.into_iter().zip(published) {
             match published {
                 Published::Confirmed => {
                     reply.send(()).ok();
                 }
                 Published::Failed(why) => {
                     metrics::result_not_confirmed(&why);
-                    again.push((result, reply));
+                    again.push((outgoing, reply));
                 }
             }
         }
@@ -86,13 +96,17 @@ async fn run(mut publisher: Publisher, mut batches: Batches<Waiting>, stop: Canc
     }
 }
 
-fn message(result: &StockResult) -> Message {
+fn message(outgoing: &Outgoing) -> Message {
+    let Outgoing {
+        result,
+        trace_context,
+    } = outgoing;
     Message {
         exchange: ORDER_RESULT.exchange,
         key: ORDER_RESULT.key,
         id: result.request_id.clone(),
         body: result.to_json(),
-        trace_context: None,
+        trace_context: trace_context.clone(),
         mandatory: true,
     }
 }

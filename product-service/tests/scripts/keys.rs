@@ -42,6 +42,7 @@ async fn the_hash_holds_what_its_readers_expect() {
     let ahead_ms = deadline.parse::<u64>().unwrap() - s * 1000;
     assert_eq!(units, "40");
     assert!((50_000..=61_000).contains(&ahead_ms), "{ahead_ms}");
+    assert!(hash.remove("about").is_some_and(|text| text.len() > 64));
     let expected = [("k", "2"), ("m:3", "-2"), ("r", ":::0"), ("v", "1")];
     let expected = expected.map(|(field, value)| (field.into(), value.into()));
     assert_eq!(hash, expected.into());
@@ -152,4 +153,11 @@ async fn ends(gate: &mut Fixture) -> Vec<i64> {
         ends.push(gate.raw(&["PEXPIRETIME", key]).await);
     }
     ends
+}
+
+#[tokio::test]
+async fn a_gate_looks_its_holds_up_and_never_searches_for_them() {
+    let mut gate = Fixture::loaded(100, 1).await;
+    let encoding: String = gate.raw(&["OBJECT", "ENCODING", GATE]).await;
+    assert_eq!(encoding, "hashtable");
 }

@@ -11,12 +11,12 @@ use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicNackOptions, BasicQosOptions, QueueBindOptions,
     QueueDeclareOptions,
 };
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use contracts::messaging::Route;
+use contracts::messaging::{Route, TRACE_CONTEXT, TRACE_CONTEXT_MAX};
 
 use super::{AmqpError, Link, connect, declare_route, in_time, topology};
 use crate::config::Secret;
@@ -159,6 +159,20 @@ impl Consumer {
             }
         }
     }
+}
+
+/// The W3C trace context a message came with, if it is one that can be passed on: visible ASCII of a sane length.
+#[must_use]
+pub fn trace_context(delivery: &Delivery) -> Option<String> {
+    let headers = delivery.properties.headers().as_ref()?;
+    let bytes = match headers.inner().get(TRACE_CONTEXT)? {
+        AMQPValue::LongString(text) => text.as_bytes(),
+        AMQPValue::ShortString(text) => text.as_str().as_bytes(),
+        _ => return None,
+    };
+    let text = std::str::from_utf8(bytes).ok()?;
+    let is_sane = text.len() <= TRACE_CONTEXT_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
+    is_sane.then(|| text.to_owned())
 }
 
 async fn settle<H, F>(delivery: Delivery, handle: Arc<H>)

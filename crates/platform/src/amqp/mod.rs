@@ -10,7 +10,7 @@ mod dead_letters;
 mod publish;
 mod topology;
 
-pub use consume::{Consumer, Handled, Source};
+pub use consume::{Consumer, Handled, Source, trace_context};
 pub use dead_letters::DeadLetters;
 pub use lapin::message::Delivery;
 pub use publish::{Message, Published, Publisher};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use contracts::messaging::Route;
+use contracts::messaging::{Route, TRACE_CONTEXT};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Connection};
@@ -156,7 +156,7 @@ async fn send(channel: &Channel, message: &Message) -> lapin::Result<PublisherCo
     if let Some(trace_context) = &message.trace_context {
         let mut headers = FieldTable::default();
         headers.insert(
-            "traceparent".into(),
+            TRACE_CONTEXT.into(),
             AMQPValue::LongString(trace_context.as_str().into()),
         );
         properties = properties.with_headers(headers);
