@@ -47,11 +47,11 @@ judge() {
 
 # row SCENARIO CLIENT STOCK IDS: judges $scratch/told, prints a row of the table.
 row() {
-  local ledger told cpu
+  local ledger told cpu line
   told=$(tail -n 1 "$scratch/told")
   read -r -a cpu < "$scratch/cpu"
   ledger=$(judge "$3" "${@:4}")
-  jq -rn --argjson told "$told" --argjson ledger "$ledger" --arg scenario "$1" --arg client "$2" \
+  line=$(jq -rn --argjson told "$told" --argjson ledger "$ledger" --arg scenario "$1" --arg client "$2" \
     --argjson cpu "$(jq -n "${cpu[0]} + ${cpu[1]}")" --argjson seconds "$seconds" \
     --argjson ours "$(jq .answers_per_second "$scratch/ours")" '
     ($told.unknown // $told.failed) as $unknown
@@ -59,7 +59,9 @@ row() {
     | ($cpu * 1e6 / ($told.answers_per_second * $seconds) | round) as $each
     | ($told.answers_per_second / $ours * 100 | round / 100) as $ratio
     | "| \($scenario) | \($client) | \($told.answers_per_second | round) | \($ratio) | \($told.p50_ms) | \($told.p99_ms) | "
-      + "\($told.dropped // 0) | \($told.sold) + \($unknown) unknown; \($ledger) | \($books) | \($each) |"'
+      + "\($told.dropped // 0) | \($told.sold) + \($unknown) unknown; \($ledger) | \($books) | \($each) |"')
+  echo "$line"
+  [[ $line != *WRONG* ]]
 }
 
 ours() { # SCENARIO ARGUMENTS: makes its products and judges itself

@@ -68,7 +68,7 @@ pub(crate) struct FlashSaleArgs {
     /// Times (20ms, 1.5s, 800us): pN such as p50, p99 or p99.9, max, mean, of all buyers. Ratios (0.01 or 1%):
     /// error_ratio (no answer, a 5xx, or turned away), dropped_ratio. Numbers: dropped, sales, sales_per_second,
     /// answers_per_second. Comparisons: > >= < <=.
-    #[arg(long, value_name = "FIGURE>BOUND")]
+    #[arg(long, value_name = "CONDITION")]
     pub(super) fail_if: Vec<Threshold>,
     /// Write everything about the run to this file, as JSON
     #[arg(long, value_name = "FILE")]
