@@ -170,7 +170,10 @@ fn program(path: &Path, home: &Home, port: u16, epmd_port: u16) -> Result<(Progr
         ("RABBITMQ_CONF_ENV_FILE", String::from("/dev/null")),
         (
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
-            String::from("-kernel inet_dist_use_interface {127,0,0,1}"),
+            // Its threads spin for a while before they sleep, on cores that the services and the load tool need.
+            String::from(
+                "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none",
+            ),
         ),
         // The script then becomes the server, instead of waiting for it as a child.
         ("RUNNING_UNDER_SYSTEMD", String::from("1")),

@@ -13,11 +13,12 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use contracts::messaging::{Route, TRACE_CONTEXT, TRACE_CONTEXT_MAX};
 
+use super::acks::{Acks, Word};
 use super::{AmqpError, Link, connect, declare_route, in_time, topology};
 use crate::config::Secret;
 
@@ -70,20 +71,9 @@ impl Consumer {
     {
         let handle = Arc::new(handle);
         loop {
-            // Of this connection: its messages can be acknowledged on it only.
-            let under_way = TaskTracker::new();
-            let ended = tokio::select! {
-                ended = self.consume(&under_way, &handle) => ended,
-                () = self.stop.cancelled() => return,
-            };
-            match ended {
-                Ok(Some(_connection)) => {
-                    // The service stops. The connection stays until everything is acknowledged.
-                    under_way.close();
-                    under_way.wait().await;
-                    return;
-                }
-                Ok(None) => self.link.down(self.name, &"the queue or the connection is gone"),
+            match self.consume(&handle).await {
+                Ok(()) if self.stop.is_cancelled() => return,
+                Ok(()) => self.link.down(self.name, &"the queue or the connection is gone"),
                 Err(error) => self.link.down(self.name, &error),
             }
             tokio::select! {
@@ -93,16 +83,46 @@ impl Consumer {
         }
     }
 
-    /// Until the connection breaks (`None`), or the service stops (the connection).
-    async fn consume<H, F>(
-        &self,
-        under_way: &TaskTracker,
-        handle: &Arc<H>,
-    ) -> Result<Option<Connection>, AmqpError>
+    /// Until the queue or the connection is gone, or the service stops and everything under way is dealt with.
+    async fn consume<H, F>(&self, handle: &Arc<H>) -> Result<(), AmqpError>
     where
         H: Fn(Delivery) -> F + Send + Sync + 'static,
         F: Future<Output = Handled> + Send + 'static,
     {
+        let (_connection, channel, mut deliveries) = tokio::select! {
+            begun = self.begin() => begun?,
+            () = self.stop.cancelled() => return Ok(()),
+        };
+        self.link.up(self.name);
+        let mut acks = Acks::new(self.prefetch);
+        // Never full: no more messages are under way than the prefetch says.
+        let (settle, mut settled) = mpsc::channel(usize::from(self.prefetch).max(1));
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                _ = settled.recv_many(&mut batch, usize::from(self.prefetch)) => {
+                    tell(&channel, acks.settled(batch.drain(..))).await?;
+                }
+                delivery = deliveries.next() => match delivery {
+                    Some(Ok(delivery)) => {
+                        acks.delivered(delivery.delivery_tag);
+                        tokio::spawn(handled(delivery, Arc::clone(handle), settle.clone()));
+                    }
+                    Some(Err(error)) => return Err(error.into()),
+                    None => return Ok(()),
+                },
+            }
+        }
+        drop(settle);
+        while settled.recv_many(&mut batch, usize::from(self.prefetch)).await > 0 {
+            tell(&channel, acks.settled(batch.drain(..))).await?;
+        }
+        Ok(())
+    }
+
+    async fn begin(&self) -> Result<(Connection, Channel, lapin::Consumer), AmqpError> {
         let connection = connect(&self.url, self.name).await?;
         let channel = in_time(connection.create_channel()).await?;
         let queue = self.declare(&channel).await?;
@@ -114,22 +134,8 @@ impl Consumer {
             options,
             FieldTable::default(),
         );
-        let mut deliveries = in_time(consumer).await?;
-        self.link.up(self.name);
-        loop {
-            let delivery = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return Ok(Some(connection)),
-                delivery = deliveries.next() => delivery,
-            };
-            match delivery {
-                Some(Ok(delivery)) => {
-                    under_way.spawn(settle(delivery, Arc::clone(handle)));
-                }
-                Some(Err(error)) => return Err(error.into()),
-                None => return Ok(None),
-            }
-        }
+        let deliveries = in_time(consumer).await?;
+        Ok((connection, channel, deliveries))
     }
 
     async fn declare(&self, channel: &Channel) -> Result<String, AmqpError> {
@@ -175,24 +181,32 @@ pub fn trace_context(delivery: &Delivery) -> Option<String> {
     is_sane.then(|| text.to_owned())
 }
 
-async fn settle<H, F>(delivery: Delivery, handle: Arc<H>)
+/// Handles a message and says what became of it. Where nobody hears that any more the connection is gone, and the message
+/// is delivered again.
+async fn handled<H, F>(delivery: Delivery, handle: Arc<H>, settle: mpsc::Sender<(u64, Handled)>)
 where
     H: Fn(Delivery) -> F,
     F: Future<Output = Handled>,
 {
-    let acker = delivery.acker.clone();
+    let tag = delivery.delivery_tag;
     let handled = AssertUnwindSafe(async { handle(delivery).await })
         .catch_unwind()
         .await;
+    settle.send((tag, handled.unwrap_or(Handled::Left))).await.ok();
+}
+
+async fn tell(channel: &Channel, words: Vec<Word>) -> Result<(), AmqpError> {
     let nack = |requeue| BasicNackOptions {
         multiple: false,
         requeue,
     };
-    // Where this fails the connection is gone, and the message is delivered again.
-    match handled {
-        Ok(Handled::Done) => acker.ack(BasicAckOptions::default()).await,
-        Ok(Handled::Dead) => acker.nack(nack(false)).await,
-        Ok(Handled::Left) | Err(_) => acker.nack(nack(true)).await,
+    for word in words {
+        match word {
+            Word::Ack(tag) => channel.basic_ack(tag, BasicAckOptions::default()).await,
+            Word::AckUpTo(tag) => channel.basic_ack(tag, BasicAckOptions { multiple: true }).await,
+            Word::Dead(tag) => channel.basic_nack(tag, nack(false)).await,
+            Word::Again(tag) => channel.basic_nack(tag, nack(true)).await,
+        }?;
     }
-    .ok();
+    Ok(())
 }

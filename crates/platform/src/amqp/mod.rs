@@ -5,6 +5,7 @@
 //! the same way. Nothing waits for the broker at start; nothing is lost while it is away, because whatever is not
 //! confirmed stays with its owner, and whatever is not acknowledged is delivered again.
 
+mod acks;
 mod consume;
 mod dead_letters;
 mod publish;
