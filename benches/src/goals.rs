@@ -167,7 +167,7 @@ pub(crate) const GOALS: [Goal; 19] = [
         Unit::Percent,
     ),
     relative(
-        "a commit costs 2 ms more: times the ordinary design",
+        "a commit costs 2 ms more: times the ordinary",
         "slow_commit",
         "slow_commit_ordinary",
         80.0,
