@@ -1,5 +1,6 @@
 //! What hotstock wants to reach, and whether it did.
 
+use devstack::report::number;
 use serde::Serialize;
 
 use crate::figures::{MEMORY_MB, P50_MS, P99_MS, PER_SECOND, REDIS_BYTES, Results, SECONDS, Spread};
@@ -47,6 +48,8 @@ pub(crate) struct Outcome {
     /// The limit, in the same unit.
     pub(crate) limit: f64,
     pub(crate) unit: &'static str,
+    /// Else at most.
+    pub(crate) is_at_least: bool,
     pub(crate) met: bool,
 }
 
@@ -164,7 +167,7 @@ pub(crate) const GOALS: [Goal; 19] = [
         Unit::Percent,
     ),
     relative(
-        "a commit costs 2 ms more: times the ordinary design",
+        "a commit costs 2 ms more: times the ordinary",
         "slow_commit",
         "slow_commit_ordinary",
         80.0,
@@ -246,16 +249,24 @@ impl Goal {
         if matches!(self.unit, Unit::Percent) {
             value = Spread::of(value.rounds.iter().map(|ratio| ratio * 100.0).collect())?;
         }
-        let (sign, limit, met) = match self.bound {
-            Bound::AtLeast(limit) => (">=", limit, value.median >= limit),
-            Bound::AtMost(limit) => ("<=", limit, value.median <= limit),
+        let (is_at_least, limit, met) = match self.bound {
+            Bound::AtLeast(limit) => (true, limit, value.median >= limit),
+            Bound::AtMost(limit) => (false, limit, value.median <= limit),
+        };
+        let sign = if is_at_least { ">=" } else { "<=" };
+        // Limits are round: shown without decimals they do not have.
+        let shown = if limit < 1000.0 {
+            limit.to_string()
+        } else {
+            number(limit)
         };
         Some(Outcome {
             what: self.what,
-            goal: format!("{sign} {} {}", limit, self.unit.word()),
+            goal: format!("{sign} {shown} {}", self.unit.word()),
             value,
             limit,
             unit: self.unit.word(),
+            is_at_least,
             met,
         })
     }

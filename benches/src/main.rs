@@ -66,7 +66,7 @@ enum Command {
 
 #[derive(Args)]
 struct RunArgs {
-    /// Under two minutes: short measurements, and half a million rows in the full ledger instead of ten million
+    /// About two minutes: short measurements, and a quarter of a million rows in the full ledger instead of ten million
     #[arg(long)]
     quick: bool,
     /// Only these (see `plan.rs`, or name a wrong one), comma separated, and what they are compared with
@@ -93,7 +93,7 @@ impl RunArgs {
         let (rounds, seconds, warm_up, fills) = if self.quick {
             (2, 1, Duration::from_millis(300), 1)
         } else {
-            (3, 8, Duration::from_secs(2), 20)
+            (3, 8, Duration::from_secs(2), 40)
         };
         let plan = Plan {
             rounds: self.rounds.map_or(rounds, usize::from),

@@ -56,7 +56,7 @@ const fn rival(key: &'static str, what: &'static str, design: Design) -> Subject
 pub(crate) const HOTSTOCK: &str = "hotstock";
 
 /// Everything, in the order of a round: what is compared stands close together.
-pub(crate) const SUBJECTS: [Subject; 21] = [
+pub(crate) const SUBJECTS: [Subject; 20] = [
     sale(HOTSTOCK, "hotstock, one hot product", Sale::PLAIN),
     rival(
         "ordinary",
@@ -159,15 +159,6 @@ pub(crate) const SUBJECTS: [Subject; 21] = [
         "ordinary, a commit costs 2 ms more",
         Sale {
             rival: Some(Design::Ordinary),
-            slow_commit: true,
-            ..Sale::PLAIN
-        },
-    ),
-    sale(
-        "slow_commit_conditional_update",
-        "conditional UPDATE, a commit costs 2 ms more",
-        Sale {
-            rival: Some(Design::ConditionalUpdate),
             slow_commit: true,
             ..Sale::PLAIN
         },

@@ -6,7 +6,7 @@ use devstack::catalogue;
 use crate::stage::{Stage, connect};
 
 /// Rows per product and statement.
-pub(crate) const ROWS: i64 = 500_000;
+pub(crate) const ROWS: i64 = 250_000;
 
 const FILL: &str = "\
     INSERT INTO stock_ledger (product_id, stock_version, direction, quantity, balance_after, reason, order_id, buyer_id, \

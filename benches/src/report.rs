@@ -171,14 +171,12 @@ impl Report {
             Part::Heading("Goals".to_owned()),
             Part::Table(self.goals_table()),
             Part::Text(
-                "Comparisons are made round by round: between measurements that were taken close together."
+                "Comparisons are made round by round: between measurements that were taken close together. Below, \
+                 filled bars meet their goal, hatched ones miss it."
                     .to_owned(),
             ),
         ];
-        let goals = GOALS.iter().filter_map(|goal| goal.judge(&self.results));
-        for outcome in goals.filter(|outcome| !outcome.met) {
-            parts.push(Part::Bars(missed(&outcome)));
-        }
+        parts.extend(self.distances().map(Part::Bars));
         parts.push(Part::Heading("Figures".to_owned()));
         parts.extend(self.charts().into_iter().map(Part::Bars));
         parts.push(Part::Table(self.figures()));
@@ -192,12 +190,32 @@ impl Report {
         }
     }
 
+    /// All goals on one scale.
+    fn distances(&self) -> Option<Bars> {
+        let bars: Vec<Bar> = self.goals().iter().map(distance).collect();
+        (!bars.is_empty()).then(|| Bars {
+            title: "Measured, as a share of its goal, % (of what should be small: the goal as a share of it)"
+                .to_owned(),
+            bars,
+            goal: Some(100.0),
+            is_logarithmic: true,
+        })
+    }
+
     fn charts(&self) -> Vec<Bars> {
         let is_sale = |subject: &&Subject| !matches!(subject.work, Work::Resync);
         let is_slow = |subject: &&Subject| matches!(subject.work, Work::Sale(sale) if sale.connections > 1);
         [
-            self.chart("Answers per second", PER_SECOND, &is_sale),
-            self.chart("Latency that one in a hundred exceeds, ms", P99_MS, &is_slow),
+            self.chart(
+                "Answers per second (filled: hotstock; hatched: the others)",
+                PER_SECOND,
+                &is_sale,
+            ),
+            self.chart(
+                "Latency that one in a hundred exceeds, ms (filled: hotstock; hatched: the others)",
+                P99_MS,
+                &is_slow,
+            ),
         ]
         .into_iter()
         .filter(|chart| !chart.bars.is_empty())
@@ -223,21 +241,18 @@ impl Report {
     }
 }
 
-/// How far a goal is away.
-fn missed(outcome: &Outcome) -> Bars {
-    Bars {
-        title: format!(
-            "Missed: {}, {} (goal {})",
-            outcome.what, outcome.unit, outcome.goal
-        ),
-        bars: vec![Bar {
-            label: "measured".to_owned(),
-            value: outcome.value.median,
-            spread: Some((outcome.value.min, outcome.value.max)),
-            is_ours: true,
-        }],
-        goal: Some(outcome.limit),
-        is_logarithmic: false,
+/// How far it is from its goal: 100 just meets it, more is better.
+fn distance(outcome: &Outcome) -> Bar {
+    let share = |value: f64| match outcome.is_at_least {
+        true => value / outcome.limit * 100.0,
+        false => outcome.limit / value * 100.0,
+    };
+    let (one, other) = (share(outcome.value.min), share(outcome.value.max));
+    Bar {
+        label: outcome.what.to_owned(),
+        value: share(outcome.value.median),
+        spread: Some((one.min(other), one.max(other))),
+        is_ours: outcome.met,
     }
 }
 

@@ -3,6 +3,8 @@
 //! Elements are requests (or messages), so that a batch of 256 can be compared with 256 batches of one. Commits are on
 //! disk, as in production. `cargo bench -p benches -- --save-baseline before`, then `--baseline before`, compares.
 
+#![expect(clippy::expect_used, reason = "a bench that cannot set itself up has failed")]
+
 mod batching;
 mod decide;
 mod gate;

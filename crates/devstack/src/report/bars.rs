@@ -4,9 +4,9 @@ use std::fmt::Write;
 
 use super::{escape, number};
 
-const WIDTH: f64 = 760.0;
-const LABELS: f64 = 230.0;
-const NUMBERS: f64 = 170.0;
+const WIDTH: f64 = 940.0;
+const LABELS: f64 = 340.0;
+const NUMBERS: f64 = 200.0;
 const ROW: f64 = 30.0;
 const BAR: f64 = 18.0;
 
@@ -46,9 +46,6 @@ impl Bars {
             escape(&self.title),
             escape(&self.title),
         );
-        for (index, bar) in self.bars.iter().enumerate() {
-            svg.push_str(&self.bar(bar, index as f64 * ROW + 4.0));
-        }
         if let Some(goal) = self.goal {
             let x = self.x(goal);
             write!(
@@ -57,6 +54,9 @@ impl Bars {
                 number(goal)
             )
             .ok();
+        }
+        for (index, bar) in self.bars.iter().enumerate() {
+            svg.push_str(&self.bar(bar, index as f64 * ROW + 4.0));
         }
         svg.push_str("</svg>");
         if let Some(goal) = self.goal {

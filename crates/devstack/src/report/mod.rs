@@ -45,7 +45,7 @@ pub enum Part {
     Lines(Lines),
 }
 
-/// A table: numbers are right-aligned, everything else is not.
+/// A table: columns whose first cell begins with a digit are right-aligned, except the first.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     /// One word or two per column.
@@ -107,19 +107,23 @@ impl Table {
     }
 
     fn html(&self) -> String {
-        let cell = |tag: &str, text: &String| {
-            // A figure begins with its number; a class, because its unit or spread may follow.
-            let is_number = text.starts_with(|c: char| c.is_ascii_digit());
-            let class = if is_number && tag == "td" {
-                " class=\"number\""
-            } else {
-                ""
-            };
-            format!("<{tag}{class}>{}</{tag}>", escape(text))
-        };
+        // The first column is names, whatever they begin with.
+        let is_number =
+            |column: usize, text: &String| column > 0 && text.starts_with(|c: char| c.is_ascii_digit());
+        let first = self.rows.first();
+        let numbers: Vec<bool> = (0..self.head.len())
+            .map(|column| {
+                first
+                    .and_then(|row| row.get(column))
+                    .is_some_and(|text| is_number(column, text))
+            })
+            .collect();
         let row = |tag: &str, cells: &[String]| {
-            let cells: String = cells.iter().map(|text| cell(tag, text)).collect();
-            format!("<tr>{cells}</tr>\n")
+            let cells = cells.iter().zip(&numbers).map(|(text, is_number)| {
+                let class = if *is_number { " class=\"number\"" } else { "" };
+                format!("<{tag}{class}>{}</{tag}>", escape(text))
+            });
+            format!("<tr>{}</tr>\n", cells.collect::<String>())
         };
         let rows: String = self.rows.iter().map(|cells| row("td", cells)).collect();
         let head = row("th", &self.head);
@@ -182,10 +186,10 @@ mod tests {
     #[test]
     fn nothing_on_a_page_is_taken_for_markup_or_fetched_from_elsewhere() {
         let table = Table {
-            head: vec!["<b>".into()],
-            rows: vec![vec!["a & b".into()], vec!["12 ms".into()]],
+            head: vec!["<b>".into(), "c".into()],
+            rows: vec![vec!["a & b".into(), "12 ms".into()]],
         };
-        assert_eq!(table.markdown(), "| <b> |\n|---|\n| a & b |\n| 12 ms |\n");
+        assert_eq!(table.markdown(), "| <b> | c |\n|---|---|\n| a & b | 12 ms |\n");
         let page = Page {
             title: "\"<script>\"".into(),
             facts: vec![("a<".into(), ">b".into())],
