@@ -224,7 +224,7 @@ async fn a_message_that_finds_no_queue_is_published_again() -> TestResult {
     let product = world.stocked(10).await?;
     let first = world.place_later(product, 1).await?.id();
     world.becomes(first, "CONFIRMED").await?;
-    unbind(&world).await?;
+    world.unbind_requests().await?;
     let second = world.place_later(product, 1).await?.id();
     world.becomes(second, "CONFIRMED").await?;
     assert_eq!(
@@ -235,17 +235,20 @@ async fn a_message_that_finds_no_queue_is_published_again() -> TestResult {
     world.settled(product).await
 }
 
-async fn unbind(world: &World) -> TestResult {
-    let (_connection, channel) = world.channel().await?;
-    let (queue, exchange, key) = (
-        "stock.request.queue",
-        "stock.request.exchange",
-        "stock.request.key",
-    );
-    channel
-        .queue_unbind(queue.into(), exchange.into(), key.into(), Default::default())
-        .await?;
-    Ok(())
+impl World {
+    /// Removes the binding that leads requests to their queue.
+    pub(crate) async fn unbind_requests(&self) -> TestResult {
+        let (_connection, channel) = self.channel().await?;
+        let (queue, exchange, key) = (
+            "stock.request.queue",
+            "stock.request.exchange",
+            "stock.request.key",
+        );
+        channel
+            .queue_unbind(queue.into(), exchange.into(), key.into(), Default::default())
+            .await?;
+        Ok(())
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,7 +257,7 @@ async fn an_exhausted_message_is_dead_its_order_fails_and_a_requeue_sends_both_a
     let product = world.stocked(10).await?;
     let first = world.place_later(product, 1).await?.id();
     world.becomes(first, "CONFIRMED").await?;
-    unbind(&world).await?;
+    world.unbind_requests().await?;
     let id = world.place_later(product, 2).await?.id();
     let failed = world.becomes(id, "FAILED").await?;
     assert_eq!(failed["failReason"], "OUTBOX_RETRY_EXHAUSTED");

@@ -2,6 +2,7 @@
 //! step left, confirmed units = units taken, and the books of the product balance.
 
 mod asynchronous;
+mod backlog;
 mod broker;
 mod cancel;
 mod crashes;
