@@ -3,7 +3,7 @@
 --
 -- KEYS of every script, all with the product's hash tag and so in one slot:
 --   KEYS[1]  stock:{id}       string, what may still be promised
---   KEYS[2]  stock:{id}:gate  hash: v, k, r, t, m:<version>, h:<request id>
+--   KEYS[2]  stock:{id}:gate  hash: v, k, r, t, about, m:<version>, h:<request id>
 --   KEYS[3]  stock:{id}:sold  set of the request ids that got stock, plus the empty member that keeps it
 --                             in being while nothing is sold
 --   KEYS[4]  stock:{id}:buyers  hash: buyer -> units he owns or has on hold, plus the empty field that keeps it in

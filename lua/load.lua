@@ -8,6 +8,10 @@
 --          sold ids from growing for ever
 -- Reply: loaded | already_loaded | lease_lost
 
+-- For people who look into Redis. It is longer than 64 bytes for a reason: from then on Redis keeps this hash as a
+-- table, for good. A small hash is a list otherwise, and each of a batch's look-ups reads through all of it.
+local ABOUT = 'Gate of one hot product: ledger version, sale rules, and holds in flight; see gate.lua of hotstock.'
+
 if loaded() then return 'already_loaded' end
 if lease_holder() ~= ARGV[3] then return 'lease_lost' end
 
@@ -43,7 +47,7 @@ for first = 1, #gone, 4000 do
   redis.call('HDEL', KEYS[2], unpack(gone, first, math.min(first + 3999, #gone)))
 end
 redis.call('SADD', KEYS[3], '')
-redis.call('HSET', KEYS[2], 'v', integer(v), 'k', redis.call('SCARD', KEYS[3]), 'r', ARGV[4])
+redis.call('HSET', KEYS[2], 'v', integer(v), 'k', redis.call('SCARD', KEYS[3]), 'r', ARGV[4], 'about', ABOUT)
 redis.call('SET', KEYS[1], integer(counter))
 local expires_at = integer(now_ms + ARGV[5])
 for i = 1, #KEYS do redis.call('PEXPIREAT', KEYS[i], expires_at) end

@@ -8,6 +8,10 @@ use platform::{config, database, telemetry};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// Requests are allocated on one thread and freed on another all the time, which costs the system's allocator more.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Owns orders and the saga that takes stock for them.
 #[derive(Parser)]
 #[command(version)]

@@ -16,6 +16,10 @@ use product_service::messaging::Messaging;
 use product_service::stock::audit::audit;
 use product_service::{http, metrics};
 
+/// Requests are allocated on one thread and freed on another all the time, which costs the system's allocator more.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Owns products and stock.
 #[derive(Parser)]
 #[command(version)]

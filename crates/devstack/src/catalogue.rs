@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use contracts::product::{CreateProduct, StockStrategy};
-use hyper::{Method, StatusCode};
+use http::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::http::{Answer, HttpClient};

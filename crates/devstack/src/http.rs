@@ -1,36 +1,40 @@
 //! A small HTTP/1.1 client: one keep-alive connection, so that a load of n clients is n connections and no pool.
+//!
+//! It shares a machine with what it measures, so it does little: a request is written from one buffer in one call, and
+//! of an answer only what frames it is looked at before somebody asks. (A general client cost as much again as all
+//! system calls together.) What it may not do: ask twice. After a fault the state of a connection is unknown, and
+//! the connection is dropped; whether to ask again is for the caller to say.
+
+mod answer;
 
 use std::fmt;
 use std::future::Future;
+use std::io::Write;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderMap};
-use hyper::{Method, Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use bytes::BytesMut;
+use http::Method;
 use serde::de::DeserializeOwned;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use url::Url;
+
+pub use answer::Answer;
 
 /// A client of one server with at most one connection, opened when needed and kept.
 pub struct HttpClient {
     authority: String,
     base_path: String,
     timeout: Duration,
-    connection: Option<SendRequest<Full<Bytes>>>,
+    connection: Option<Connection>,
+    /// The request under way; kept for its memory.
+    request: Vec<u8>,
 }
 
-/// An answer, of whatever status.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// Status code.
-    pub status: StatusCode,
-    /// Header fields.
-    pub headers: HeaderMap,
-    /// The whole body.
-    pub body: Bytes,
+/// An open connection, and what has been read from it and belongs to no answer yet.
+struct Connection {
+    stream: TcpStream,
+    received: BytesMut,
 }
 
 /// No answer: what was asked for may or may not have happened.
@@ -38,7 +42,7 @@ pub struct Answer {
 pub enum Fault {
     /// Nobody accepts connections there.
     Connect,
-    /// The connection broke before the answer was complete.
+    /// The connection broke before the answer was complete, or what came was no answer.
     Broken,
     /// Not answered in time.
     Timeout,
@@ -60,12 +64,13 @@ impl HttpClient {
             base_path: url.path().trim_end_matches('/').to_owned(),
             timeout,
             connection: None,
+            request: Vec::new(),
         })
     }
 
     /// Opens the connection now, so that the first request does not pay for it.
     pub async fn connect(&mut self) -> Result<(), Fault> {
-        self.connection = Some(limited(self.timeout, connect(&self.authority)).await?);
+        self.connection = Some(limited(self.timeout, Connection::open(&self.authority)).await?);
         Ok(())
     }
 
@@ -83,30 +88,92 @@ impl HttpClient {
         method: Method,
         path: &str,
         headers: &[(&str, &str)],
-        body: impl Into<Bytes>,
+        body: impl AsRef<[u8]>,
     ) -> Result<Answer, Fault> {
-        let body = body.into();
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.base_path))
-            .header(HOST, &self.authority);
+        // Only a caller's malformed path or header can fail here; to him it is a request that nobody takes.
+        self.write_request(&method, path, headers, body.as_ref())
+            .ok_or(Fault::Connect)?;
+        // Taken out: it is put back when it has proved good.
+        let connection = self.connection.take().filter(Connection::is_open);
+        let exchange = async {
+            let mut connection = match connection {
+                Some(connection) => connection,
+                None => Connection::open(&self.authority).await?,
+            };
+            let written = connection.stream.write_all(&self.request).await;
+            written.map_err(|_| Fault::Broken)?;
+            let has_body = method != Method::HEAD;
+            let (answer, is_kept) =
+                answer::read(&mut connection.stream, &mut connection.received, has_body).await?;
+            Ok((answer, is_kept.then_some(connection)))
+        };
+        let (answer, connection) = limited(self.timeout, exchange).await?;
+        self.connection = connection;
+        Ok(answer)
+    }
+
+    /// `None` if path or headers would not be what they are any more on the way.
+    fn write_request(
+        &mut self,
+        method: &Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<()> {
+        let is_field = |text: &str| {
+            text.bytes()
+                .all(|byte| byte == b'\t' || (b' '..0x7f).contains(&byte))
+        };
+        let is_sound = path.bytes().all(|byte| byte.is_ascii_graphic())
+            && headers
+                .iter()
+                .all(|(name, value)| is_field(name) && is_field(value));
+        if !is_sound {
+            return None;
+        }
+        let Self {
+            request,
+            authority,
+            base_path,
+            ..
+        } = self;
+        request.clear();
+        write!(
+            request,
+            "{method} {base_path}{path} HTTP/1.1\r\nHost: {authority}\r\n"
+        )
+        .ok()?;
         if !body.is_empty() {
-            request = request.header(CONTENT_TYPE, "application/json");
+            request.extend_from_slice(b"Content-Type: application/json\r\n");
+        }
+        if !body.is_empty() || *method != Method::GET {
+            write!(request, "Content-Length: {}\r\n", body.len()).ok()?;
         }
         for (name, value) in headers {
-            request = request.header(*name, *value);
+            for piece in [name, ": ", value, "\r\n"] {
+                request.extend_from_slice(piece.as_bytes());
+            }
         }
-        // Only a caller's malformed path or header can fail here; to him it is a request that nobody takes.
-        let request = request.body(Full::new(body)).map_err(|_| Fault::Connect)?;
-        // Taken out: after a fault the state of the connection is unknown, so it is not put back.
-        let connection = self
-            .connection
-            .take()
-            .filter(|connection| !connection.is_closed());
-        let exchange = exchange(&self.authority, connection, request);
-        let (answer, connection) = limited(self.timeout, exchange).await?;
-        self.connection = Some(connection);
-        Ok(answer)
+        request.extend_from_slice(b"\r\n");
+        request.extend_from_slice(body);
+        Some(())
+    }
+}
+
+impl Connection {
+    async fn open(authority: &str) -> Result<Self, Fault> {
+        let stream = TcpStream::connect(authority).await.map_err(|_| Fault::Connect)?;
+        stream.set_nodelay(true).map_err(|_| Fault::Connect)?;
+        Ok(Self {
+            stream,
+            received: BytesMut::new(),
+        })
+    }
+
+    /// Whether it can be used once more, as far as we have heard: nothing may come before we ask, not even an end.
+    fn is_open(&self) -> bool {
+        let heard = self.stream.try_read(&mut [0]);
+        self.received.is_empty() && heard.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
     }
 }
 
@@ -128,39 +195,71 @@ async fn limited<T>(timeout: Duration, work: impl Future<Output = Result<T, Faul
         .unwrap_or(Err(Fault::Timeout))
 }
 
-async fn exchange(
-    authority: &str,
-    connection: Option<SendRequest<Full<Bytes>>>,
-    request: Request<Full<Bytes>>,
-) -> Result<(Answer, SendRequest<Full<Bytes>>), Fault> {
-    let mut connection = match connection {
-        Some(connection) => connection,
-        None => connect(authority).await?,
-    };
-    connection.ready().await.map_err(|_| Fault::Broken)?;
-    let response = connection
-        .send_request(request)
-        .await
-        .map_err(|_| Fault::Broken)?;
-    let (head, body) = response.into_parts();
-    let body = body.collect().await.map_err(|_| Fault::Broken)?.to_bytes();
-    Ok((
-        Answer {
-            status: head.status,
-            headers: head.headers,
-            body,
-        },
-        connection,
-    ))
-}
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
 
-async fn connect(authority: &str) -> Result<SendRequest<Full<Bytes>>, Fault> {
-    let stream = TcpStream::connect(authority).await.map_err(|_| Fault::Connect)?;
-    stream.set_nodelay(true).map_err(|_| Fault::Connect)?;
-    let (sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|_| Fault::Connect)?;
-    // It ends by itself once the sender is dropped or the server closes; its errors reach the sender.
-    tokio::spawn(connection);
-    Ok(sender)
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    /// Answers what it was asked, once per connection, and hangs up.
+    async fn once_per_connection() -> HttpClient {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/base/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut asked = vec![0; 1024];
+                let length = stream.read(&mut asked).await.unwrap();
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n");
+                stream.write_all(head.as_bytes()).await.unwrap();
+                stream.write_all(&asked[..length]).await.unwrap();
+            }
+        });
+        HttpClient::new(&url, PATIENCE).unwrap()
+    }
+
+    async fn asked(client: &mut HttpClient, method: Method, headers: &[(&str, &str)], body: &str) -> String {
+        let answer = client.request(method, "/x?y=1", headers, body).await.unwrap();
+        let head = String::from_utf8(answer.body.to_vec()).unwrap();
+        head.replace(&client.authority, "HOST")
+    }
+
+    #[tokio::test]
+    async fn a_request_is_what_it_should_be_on_the_wire() {
+        let mut client = once_per_connection().await;
+        assert_eq!(
+            asked(&mut client, Method::GET, &[], "").await,
+            "GET /base/x?y=1 HTTP/1.1\r\nHost: HOST\r\n\r\n"
+        );
+        let mut client = once_per_connection().await;
+        assert_eq!(
+            asked(&mut client, Method::PATCH, &[("K", "v")], "{}").await,
+            "PATCH /base/x?y=1 HTTP/1.1\r\nHost: HOST\r\nContent-Type: application/json\r\n\
+             Content-Length: 2\r\nK: v\r\n\r\n{}"
+        );
+        for (path, value) in [("/a b", ""), ("/a\r\nX: y", ""), ("/", "a\r\nX: y")] {
+            let answer = client.request(Method::GET, path, &[("K", value)], "").await;
+            assert_eq!(answer.unwrap_err(), Fault::Connect, "{path:?} {value:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_closed_meanwhile_is_opened_again() {
+        let mut client = once_per_connection().await;
+        for _ in 0..3 {
+            asked(&mut client, Method::GET, &[], "").await;
+            crate::wait_for("its end to arrive", PATIENCE, || async {
+                let connection = client.connection.as_ref();
+                match connection.is_some_and(Connection::is_open) {
+                    true => Err(String::from("open")),
+                    false => Ok(()),
+                }
+            })
+            .await
+            .unwrap();
+        }
+    }
 }

@@ -11,6 +11,7 @@
 //! - [`load`]: the load tool
 //! - [`chaos`]: faults, singly and at random, in the middle of a sale
 //! - [`catalogue`], [`http`]: products made through the API; the client that asks
+//! - [`report`]: a page of results with charts
 //! - [`stack_file`]: `.dev/env`, where the running stack is written down
 //! - [`wait`]: waiting for something instead of sleeping
 //! - [`ports`]: free ports
@@ -22,6 +23,7 @@ pub mod http;
 pub mod load;
 pub mod ports;
 pub mod proxy;
+pub mod report;
 pub mod servers;
 pub mod service;
 pub mod stack_file;

@@ -188,6 +188,30 @@ fn program(options: &ServiceOptions, dir: &Path, is_scratch: bool, port: u16, ad
     }
 }
 
+/// Builds the program of a package as `program` was built, into the folder beside it; returns that folder. For tests of one
+/// package that need the program of another: Cargo builds only those of the tested one.
+pub fn build_beside(program: &Path, package: &str) -> Result<PathBuf> {
+    let folder = program.parent().context("the program is in no folder")?;
+    let target = folder.parent().context("the folder is in no target folder")?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args([
+        "build",
+        "--quiet",
+        "--package",
+        package,
+        "--bin",
+        package,
+        "--target-dir",
+    ]);
+    command.arg(target);
+    if folder.ends_with("release") {
+        command.arg("--release");
+    }
+    ensure!(command.status()?.success(), "{package} cannot be built");
+    Ok(folder.to_owned())
+}
+
 /// One `GET /readyz`. Written out, because this is asked before there is a runtime to ask with.
 fn is_ready(port: u16) -> Result<(), String> {
     let ask = || -> std::io::Result<String> {
@@ -223,30 +247,9 @@ pub async fn program_beside(ours: impl Into<PathBuf>, package: &'static str) -> 
         if let Some(program) = built.get(package) {
             return Ok(program.clone());
         }
-        let program = build_beside(&ours, package)?;
+        let program = build_beside(&ours, package)?.join(package);
         built.insert(package, program.clone());
         Ok(program)
     })
     .await?
-}
-
-fn build_beside(ours: &Path, package: &str) -> Result<PathBuf> {
-    let folder = ours.parent().context("the program is in a folder")?;
-    let target = folder.parent().context("the folder is in the target folder")?;
-    let mut command = Command::new(env!("CARGO"));
-    command.args([
-        "build",
-        "--quiet",
-        "--package",
-        package,
-        "--bin",
-        package,
-        "--target-dir",
-    ]);
-    command.arg(target);
-    if folder.ends_with("release") {
-        command.arg("--release");
-    }
-    ensure!(command.status()?.success(), "{package} cannot be built");
-    Ok(folder.join(package))
 }

@@ -104,7 +104,9 @@ impl Relay {
     }
 }
 
-fn message(stored: &Stored) -> Message {
+/// What a stored message is on the wire.
+#[must_use]
+pub fn message(stored: &Stored) -> Message {
     Message {
         exchange: STOCK_REQUEST.exchange,
         key: STOCK_REQUEST.key,

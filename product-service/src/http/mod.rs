@@ -29,21 +29,22 @@ pub fn public(app: &Arc<App>) -> impl Fn(&mut ServiceConfig) + Clone + Send + 's
 }
 
 fn api(cfg: &mut ServiceConfig) {
-    cfg.service(
-        web::resource("/products")
-            .route(get().to(products::list))
-            .route(post().to(products::create)),
-    )
-    .service(
-        web::resource("/products/{id}")
-            .route(get().to(products::get))
-            .route(patch().to(products::patch))
-            .route(delete().to(products::discontinue)),
-    )
-    .service(web::resource("/products/{id}/stock/decrease-by-order").route(patch().to(stock::decrease)))
-    .service(web::resource("/products/{id}/stock/increase-by-order").route(patch().to(stock::increase)))
-    .service(web::resource("/products/{id}/stock/adjust").route(post().to(stock::adjust)))
-    .service(web::resource("/products/{id}/stock/movements").route(get().to(stock::movements)));
+    // Matched in this order: what is asked most comes first.
+    cfg.service(web::resource("/products/{id}/stock/decrease-by-order").route(patch().to(stock::decrease)))
+        .service(web::resource("/products/{id}/stock/increase-by-order").route(patch().to(stock::increase)))
+        .service(
+            web::resource("/products")
+                .route(get().to(products::list))
+                .route(post().to(products::create)),
+        )
+        .service(
+            web::resource("/products/{id}")
+                .route(get().to(products::get))
+                .route(patch().to(products::patch))
+                .route(delete().to(products::discontinue)),
+        )
+        .service(web::resource("/products/{id}/stock/adjust").route(post().to(stock::adjust)))
+        .service(web::resource("/products/{id}/stock/movements").route(get().to(stock::movements)));
 }
 
 /// The admin API, on its own listener.

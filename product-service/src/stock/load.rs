@@ -129,14 +129,10 @@ impl Loader {
     /// Has a product loaded and waits for it, for a moment. What fails is left to the next request.
     pub async fn load(&self, product: ProductId) {
         let until = Instant::now() + LOAD_WAIT;
-        let mut link = self.gate.link();
         while Instant::now() < until {
-            match self
-                .gate
-                .lease(&mut link, &[product])
-                .await
-                .map(|mut leased| leased.pop())
-            {
+            // Given back before each pause: as many as wait here at once would leave the loading task without a connection.
+            let leased = self.gate.lease(&mut self.gate.link(), &[product]).await;
+            match leased.map(|mut leased| leased.pop()) {
                 Ok(Some(Ok(Leased::Ours(lease)))) => self.submit(product, lease),
                 Ok(Some(Ok(Leased::Theirs))) => tokio::time::sleep(Duration::from_millis(5)).await,
                 Ok(Some(Ok(Leased::Loaded))) | Ok(None) => return,

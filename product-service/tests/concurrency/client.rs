@@ -91,7 +91,7 @@ fn told(answer: &Answer) -> Told {
             assert!(body.success, "{body:?}");
             Told::Done {
                 remaining: body.remaining_stock,
-                is_replay: answer.headers.contains_key("Idempotency-Replayed"),
+                is_replay: answer.header("Idempotency-Replayed").is_some(),
             }
         }
         StatusCode::SERVICE_UNAVAILABLE => Told::Later,

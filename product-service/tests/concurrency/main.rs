@@ -12,5 +12,6 @@ mod exactly_n;
 mod hang_ups;
 mod mixed_quantities;
 mod races;
+mod scenarios;
 mod shop;
 mod twins;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hyper::Method;
+use http::Method;
 use serde::Deserialize;
 use tokio::task::JoinSet;
 

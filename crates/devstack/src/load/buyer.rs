@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use contracts::order::{OrderStatus, OrderView};
-use hyper::StatusCode;
+use http::StatusCode;
 use serde::Deserialize;
 
-use super::purchase::{Purchase, Via};
+use super::purchase::{Intent, Purchase, Via};
 use super::question::error_code;
 use crate::http::{Answer, Fault, HttpClient};
 
@@ -41,25 +41,28 @@ pub(super) enum Ending {
 impl Outcome {
     /// Asks once. Asks again, with the same key, only when there was no answer: nobody asks twice for more.
     pub(super) async fn of(purchase: &Purchase, client: &mut HttpClient) -> Self {
-        let mut faults = Vec::new();
-        loop {
-            match purchase.ask(client).await {
-                Ok(answer) => return Self::answered(purchase.via, &answer, faults),
-                Err(fault) => {
-                    faults.push(fault);
-                    if faults.len() > RETRIES as usize {
-                        let answer = format!("no answer ({fault})");
-                        return Self {
-                            ending: Ending::Unknown,
-                            answer,
-                            is_replay: false,
-                            order_id: None,
-                            faults,
-                        };
-                    }
-                    tokio::time::sleep(RETRY_PAUSE).await;
-                }
-            }
+        let (answer, faults) = until_heard(purchase, Intent::Buy, client).await;
+        Self::heard(purchase.via, answer, faults)
+    }
+
+    /// Gives it back, asking again in the same way. Sold means: it was given back.
+    pub(super) async fn of_cancelling(purchase: &Purchase, client: &mut HttpClient) -> Self {
+        let (answer, faults) = until_heard(purchase, Intent::GiveBack, client).await;
+        let mut outcome = Self::heard(purchase.via, answer, faults);
+        outcome.answer.insert_str(0, "cancel: ");
+        outcome
+    }
+
+    fn heard(via: Via, answer: Result<Answer, Fault>, faults: Vec<Fault>) -> Self {
+        match answer {
+            Ok(answer) => Self::answered(via, &answer, faults),
+            Err(fault) => Self {
+                ending: Ending::Unknown,
+                answer: format!("no answer ({fault})"),
+                is_replay: false,
+                order_id: None,
+                faults,
+            },
         }
     }
 
@@ -89,9 +92,30 @@ impl Outcome {
         Self {
             ending,
             answer: words,
-            is_replay: answer.headers.contains_key("Idempotency-Replayed"),
+            is_replay: answer.header("Idempotency-Replayed").is_some(),
             order_id,
             faults,
+        }
+    }
+}
+
+/// The answer, or the last lack of one; and all lacks of one.
+async fn until_heard(
+    purchase: &Purchase,
+    intent: Intent,
+    client: &mut HttpClient,
+) -> (Result<Answer, Fault>, Vec<Fault>) {
+    let mut faults = Vec::new();
+    loop {
+        match purchase.ask(intent, client).await {
+            Ok(answer) => return (Ok(answer), faults),
+            Err(fault) => {
+                faults.push(fault);
+                if faults.len() > RETRIES as usize {
+                    return (Err(fault), faults);
+                }
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
         }
     }
 }

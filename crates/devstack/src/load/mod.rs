@@ -1,26 +1,45 @@
 //! The load tool: a flash sale over real HTTP, by decreases or by orders, and whether the books are right afterwards.
 //!
 //! - [`sale`]: the buyers, each of them asking once, and what they were told
+//! - [`arrivals`]: when they come, if they do not wait for one another
+//! - [`scenario`]: the sales there are, by name
+//! - [`storm`]: replies that get lost, so that everybody asks again
 //! - [`crowd`]: customers who go on until they are told to stop, ask twice, cancel and restock, and remember every answer
 //! - [`question`]: what goes over the wire about stock, for both
 //! - [`purchase`]: the ways to buy
 //! - [`orders`]: what became of orders, held against the answers and the ledger
-//! - [`tally`]: counts and latencies of one run
+//! - [`tally`], [`course`]: counts and latencies of one run, and its course
+//! - [`effort`]: what it cost the load tool itself, and whether that was what it measured
+//! - [`threshold`]: figures that a run must not cross
+//! - [`account`]: everything about a run, as JSON and as a page
 //! - [`verdict`]: what the buyers were told, held against the books
 
+pub mod account;
+pub mod arrivals;
 mod buyer;
+pub mod course;
 pub mod crowd;
+mod door;
+pub mod effort;
 pub mod orders;
 pub mod purchase;
 pub mod question;
 pub mod sale;
+pub mod scenario;
+pub mod storm;
 pub mod tally;
+pub mod threshold;
 pub mod verdict;
 
+pub use account::Account;
+pub use arrivals::{Arrivals, Spike};
 pub use orders::OrdersVerdict;
 pub use purchase::Via;
-pub use sale::{FlashSale, Progress};
+pub use sale::{Choice, FlashSale, Progress};
+pub use scenario::Scenario;
+pub use storm::Storm;
 pub use tally::Tally;
+pub use threshold::Threshold;
 pub use verdict::{ProductVerdict, Verdict};
 
 use anyhow::{Context, Result};
@@ -92,11 +111,22 @@ pub async fn judge(
         ProductVerdict::new(before, after, &tally.products[position])
     });
     let products = products.collect();
-    let faults = after.iter().flat_map(ProductBooks::faults).collect();
+    let mut faults: Vec<String> = after.iter().flat_map(ProductBooks::faults).collect();
+    let owned_most = after
+        .iter()
+        .flat_map(|books| books.owned.0.values())
+        .max()
+        .copied();
+    if let (Some(limit), Some(most)) = (sale.purchase_limit, owned_most)
+        && most > limit
+    {
+        faults.push(format!("a buyer owns {most} units, {limit} are the limit"));
+    }
     Ok(Verdict {
         products,
         faults,
         gate_fault,
+        owned_most,
         orders,
         tally,
     })

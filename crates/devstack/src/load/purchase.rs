@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use contracts::order::PlaceOrder;
-use hyper::Method;
+use http::Method;
 
 use super::question::{Asked, Question};
 use crate::http::{Answer, Fault, HttpClient};
@@ -26,7 +26,16 @@ pub(super) struct Purchase {
     pub(super) product_id: i64,
     /// Unique to it.
     pub(super) number: i64,
+    /// Who buys.
+    pub(super) buyer: i64,
     pub(super) quantity: i64,
+}
+
+/// What a buyer asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Intent {
+    Buy,
+    GiveBack,
 }
 
 impl Via {
@@ -38,17 +47,21 @@ impl Via {
 }
 
 impl Purchase {
-    /// Asks once.
-    pub(super) async fn ask(&self, client: &mut HttpClient) -> Result<Answer, Fault> {
+    /// Asks once. What was ordered is not given back here.
+    pub(super) async fn ask(&self, intent: Intent, client: &mut HttpClient) -> Result<Answer, Fault> {
+        let asked = match intent {
+            Intent::Buy => Asked::Decrease,
+            Intent::GiveBack => Asked::Cancel,
+        };
         let path = match self.via {
             Via::Decrease => {
                 let question = Question {
-                    asked: Asked::Decrease,
+                    asked,
                     product_id: self.product_id,
                     order_id: self.number,
                     quantity: self.quantity,
                 };
-                return question.ask(client).await;
+                return question.ask_for(self.buyer, client).await;
             }
             Via::V1 => "/v1/orders",
             Via::V2 => "/v2/orders",
@@ -56,7 +69,7 @@ impl Purchase {
         let body = PlaceOrder {
             product_id: self.product_id,
             quantity: self.quantity,
-            buyer_id: Some(format!("buyer-{}", self.number)),
+            buyer_id: Some(format!("buyer-{}", self.buyer)),
         };
         // A plain struct of numbers and words: it can always be written.
         let body = serde_json::to_vec(&body).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! What a client can ask about stock, as it goes over the wire, and what he is told.
 
 use contracts::stock::{AdjustReason, AdjustStock, DecreaseByOrder, IncreaseByOrder, IncreaseReason};
-use hyper::{Method, StatusCode};
+use http::{Method, StatusCode};
 use serde::Deserialize;
 
 use crate::http::{Answer, Fault, HttpClient};
@@ -60,9 +60,14 @@ impl Question {
         format!("{kind}-{}", self.order_id)
     }
 
-    /// Asks once.
+    /// Asks once. Every order is of a buyer of its own.
     pub async fn ask(&self, client: &mut HttpClient) -> Result<Answer, Fault> {
-        let (method, verb, body) = self.request();
+        self.ask_for(self.order_id, client).await
+    }
+
+    /// Asks once, for buyer number `buyer`.
+    pub(super) async fn ask_for(&self, buyer: i64, client: &mut HttpClient) -> Result<Answer, Fault> {
+        let (method, verb, body) = self.request(buyer);
         let path = format!("/v1/products/{}/stock/{verb}", self.product_id);
         let key = self.key();
         client
@@ -70,7 +75,7 @@ impl Question {
             .await
     }
 
-    fn request(&self) -> (Method, &'static str, Vec<u8>) {
+    fn request(&self, buyer: i64) -> (Method, &'static str, Vec<u8>) {
         let Self {
             order_id, quantity, ..
         } = *self;
@@ -79,7 +84,7 @@ impl Question {
                 let body = DecreaseByOrder {
                     order_id,
                     quantity,
-                    buyer_id: Some(format!("buyer-{order_id}")),
+                    buyer_id: Some(format!("buyer-{buyer}")),
                     request_id: None,
                 };
                 (Method::PATCH, "decrease-by-order", serde_json::to_vec(&body))
@@ -125,7 +130,7 @@ impl Told {
             return match serde_json::from_slice::<Done>(&answer.body) {
                 Ok(done) => Self::Done {
                     remaining: done.remaining_stock,
-                    is_replay: answer.headers.contains_key("Idempotency-Replayed"),
+                    is_replay: answer.header("Idempotency-Replayed").is_some(),
                 },
                 Err(_) => Self::Failed(String::from("200 (unreadable)")),
             };

@@ -7,11 +7,13 @@ use anyhow::Result;
 use hdrhistogram::Histogram;
 
 use super::buyer::{Ending, Outcome};
+use super::course::Course;
+use super::effort::Effort;
 use super::orders::Line;
 use super::purchase::Purchase;
 use crate::http::Fault;
 
-const HIGHEST_US: u64 = 120_000_000;
+pub(super) const HIGHEST_US: u64 = 120_000_000;
 const SIGNIFICANT_DIGITS: u8 = 3;
 const SLICE: Duration = Duration::from_millis(10);
 /// 10,000 s: nobody looks at the course of a longer run.
@@ -26,8 +28,12 @@ pub struct Tally {
     pub answers: BTreeMap<String, u64>,
     /// Attempts without an answer, by kind. They were repeated with the same key.
     pub faults: BTreeMap<Fault, u64>,
-    /// Sales whose answer was marked as a replay.
+    /// Answers marked as a replay.
     pub replays: u64,
+    /// Arrivals turned away because too many were waiting: the open model only.
+    pub dropped: u64,
+    /// Buyers who do not know what became of them: no answer at all, or a 5xx.
+    pub unknown: u64,
     /// From intended start to last answer, all buyers, in microseconds.
     pub latency_us: Histogram<u64>,
     /// The same, of successful buyers only. Of an accepted order: until it is CONFIRMED, by the clock of the database,
@@ -37,6 +43,10 @@ pub struct Tally {
     pub wall_time: Duration,
     /// From the start to the last success.
     pub sale_time: Duration,
+    /// What happened when.
+    pub course: Course,
+    /// What it cost the load tool itself.
+    pub effort: Effort,
     /// When it began.
     pub(super) started_at: SystemTime,
     /// Of buyers who place orders: all of them.
@@ -54,6 +64,10 @@ pub struct ProductTally {
     pub units_sold: i64,
     /// Units of buyers who do not know: no answer at all, or a 5xx.
     pub units_unknown: i64,
+    /// Units sold and given back.
+    pub units_given_back: i64,
+    /// Units sold whose buyer does not know whether they are given back.
+    pub units_perhaps_back: i64,
     /// Buyers who were refused.
     pub refusals: u64,
     /// The smallest quantity for which a buyer was told that it is sold out (`INSUFFICIENT_STOCK`).
@@ -67,10 +81,18 @@ impl Tally {
             answers: BTreeMap::new(),
             faults: BTreeMap::new(),
             replays: 0,
+            dropped: 0,
+            unknown: 0,
             latency_us: histogram()?,
             sale_latency_us: histogram()?,
             wall_time: Duration::ZERO,
             sale_time: Duration::ZERO,
+            course: Course::new(),
+            effort: Effort {
+                clients: None,
+                arrivals: None,
+                lateness_us: histogram()?,
+            },
             started_at: SystemTime::now(),
             lines: Vec::new(),
             sales_by_slice: Vec::new(),
@@ -87,6 +109,7 @@ impl Tally {
         at: Duration,
     ) {
         self.latency_us.saturating_record(microseconds(latency));
+        self.course.record(at, microseconds(latency));
         self.wall_time = self.wall_time.max(at);
         match outcome.ending {
             Ending::Sold => self.record_sale(position, purchase.quantity, latency, at),
@@ -98,6 +121,23 @@ impl Tally {
             Ending::Accepted => {}
             Ending::Unknown => self.record_unknown(position, purchase.quantity),
         }
+        self.unknown += u64::from(outcome.ending == Ending::Unknown);
+        self.record_answer(outcome);
+    }
+
+    /// Counts one buyer who gave back what he had got.
+    pub(super) fn record_cancelling(&mut self, position: usize, purchase: &Purchase, outcome: Outcome) {
+        let product = &mut self.products[position];
+        match outcome.ending {
+            Ending::Sold => product.units_given_back += purchase.quantity,
+            Ending::Unknown => product.units_perhaps_back += purchase.quantity,
+            // He keeps it.
+            Ending::Refused | Ending::Accepted => {}
+        }
+        self.record_answer(outcome);
+    }
+
+    fn record_answer(&mut self, outcome: Outcome) {
         self.replays += u64::from(outcome.is_replay);
         for fault in outcome.faults {
             *self.faults.entry(fault).or_default() += 1;
@@ -110,6 +150,7 @@ impl Tally {
         product.sales += 1;
         product.units_sold += quantity;
         self.sale_time = self.sale_time.max(at);
+        self.course.record_sale(at);
         self.sale_latency_us.saturating_record(microseconds(latency));
         let slice = slice(at);
         if slice < SLICES_MAX {
@@ -136,6 +177,25 @@ impl Tally {
     #[must_use]
     pub fn sales(&self) -> u64 {
         self.products.iter().map(|product| product.sales).sum()
+    }
+
+    /// Buyers who were to come: answered or not, and turned away.
+    #[must_use]
+    pub fn arrivals(&self) -> u64 {
+        self.latency_us.len() + self.dropped
+    }
+
+    /// The share of arrivals that got no answer, a 5xx, or were turned away, 0 to 1.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+    pub fn error_ratio(&self) -> f64 {
+        (self.unknown + self.dropped) as f64 / self.arrivals().max(1) as f64
+    }
+
+    /// Why the figures say more about the load tool than about the service, if they do.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        self.effort.warning(self.wall_time, &self.latency_us)
     }
 
     /// Buyers, whatever they were told, per second of the run.
@@ -177,6 +237,6 @@ pub(super) fn per_second(count: u64, time: Duration) -> f64 {
     }
 }
 
-fn histogram() -> Result<Histogram<u64>> {
+pub(super) fn histogram() -> Result<Histogram<u64>> {
     Ok(Histogram::new_with_bounds(1, HIGHEST_US, SIGNIFICANT_DIGITS)?)
 }

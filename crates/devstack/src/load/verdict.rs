@@ -17,6 +17,8 @@ pub struct Verdict {
     pub faults: Vec<String>,
     /// Why the gate could not be asked, if it was to be and could not.
     pub gate_fault: Option<String>,
+    /// Units that the buyer with most of them owns of one product; `None` where no purchase is limited.
+    pub owned_most: Option<i64>,
     /// The orders, if buyers placed any.
     pub orders: Option<OrdersVerdict>,
     /// What the buyers were told.
@@ -32,10 +34,12 @@ pub struct ProductVerdict {
     pub initial: i64,
     /// Stock after it.
     pub remaining: i64,
-    /// Units of buyers who were told that they got them.
+    /// Units of buyers who were told that they got them, and not that they gave them back.
     pub sold_to_clients: i64,
     /// Units of buyers who do not know.
     pub unknown: i64,
+    /// Units of buyers who do not know whether they gave them back.
+    pub perhaps_back: i64,
     /// Units sold by the ledger's account.
     pub sold_by_ledger: i64,
     /// Units sold by the gate's account; `None` where no gate is loaded or asked.
@@ -47,15 +51,18 @@ pub struct ProductVerdict {
 
 impl ProductVerdict {
     pub(super) fn new(before: &ProductBooks, after: &ProductBooks, tally: &ProductTally) -> Self {
+        // Where units come back, they may have come back too late for him.
+        let come_back = tally.units_given_back + tally.units_perhaps_back > 0;
         let could_have_had = tally
             .smallest_sold_out
-            .is_some_and(|quantity| quantity <= after.stock);
+            .is_some_and(|quantity| quantity <= after.stock && !come_back);
         Self {
             product_id: after.product_id,
             initial: before.stock,
             remaining: after.stock,
-            sold_to_clients: tally.units_sold,
+            sold_to_clients: tally.units_sold - tally.units_given_back,
             unknown: tally.units_unknown,
+            perhaps_back: tally.units_perhaps_back,
             sold_by_ledger: after.units_sold - before.units_sold,
             sold_by_gate: after.gate.as_ref().map(|gate| before.stock - gate.counter),
             left_though_refused: if could_have_had { after.stock } else { 0 },
@@ -65,7 +72,7 @@ impl ProductVerdict {
     /// Units promised beyond what there was, by whichever account says most. Always 0.
     #[must_use]
     pub fn oversold(&self) -> i64 {
-        self.sold_to_clients
+        (self.sold_to_clients - self.perhaps_back)
             .max(self.sold_by_ledger)
             .max(self.sold_by_gate.unwrap_or(0))
             .max(self.initial)
@@ -77,7 +84,7 @@ impl ProductVerdict {
     pub fn is_true(&self) -> bool {
         let ledger = self.sold_by_ledger;
         // A buyer who does not know may have got his units or not; everybody else's have to be found exactly.
-        (self.sold_to_clients..=self.sold_to_clients + self.unknown).contains(&ledger)
+        (self.sold_to_clients - self.perhaps_back..=self.sold_to_clients + self.unknown).contains(&ledger)
             && self.initial - self.remaining == ledger
             && self.sold_by_gate.is_none_or(|gate| gate == ledger)
             && self.oversold() == 0
@@ -105,6 +112,15 @@ impl Verdict {
             "sold, told the clients",
             self.sum(|product| product.sold_to_clients),
         )?;
+        let given_back = self.tally.products.iter().map(|product| product.units_given_back);
+        let given_back: i64 = given_back.sum();
+        if given_back > 0 {
+            row(f, "besides, sold and given back", given_back)?;
+        }
+        let perhaps_back = self.sum(|product| product.perhaps_back);
+        if perhaps_back > 0 {
+            row(f, "of it, perhaps given back", perhaps_back)?;
+        }
         let unknown = self.sum(|product| product.unknown);
         if unknown > 0 {
             row(f, "unknown to the clients", unknown)?;
@@ -130,6 +146,9 @@ impl Verdict {
             row(f, "sold, by the gate", format!("({why})"))?;
         }
         row(f, "oversold", self.sum(ProductVerdict::oversold))?;
+        if let Some(most) = self.owned_most {
+            row(f, "most that one buyer owns", most)?;
+        }
         let left = self.sum(|product| product.left_though_refused);
         if left > 0 {
             row(f, "left though refused", left)?;
@@ -146,6 +165,9 @@ impl Verdict {
         }
         if self.tally.replays > 0 {
             row(f, "of them replayed", self.tally.replays)?;
+        }
+        if self.tally.dropped > 0 {
+            row(f, "turned away, too many waiting", self.tally.dropped)?;
         }
         Ok(())
     }
@@ -185,7 +207,27 @@ impl Verdict {
             f,
             "wall time",
             format!("{:.1} ms", tally.wall_time.as_secs_f64() * 1e3),
-        )
+        )?;
+        self.write_effort(f)
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a time for people")]
+    fn write_effort(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tally = &self.tally;
+        let lateness_us = &tally.effort.lateness_us;
+        if !lateness_us.is_empty() {
+            row(f, "lateness of the load tool", latency(lateness_us))?;
+        }
+        if let Some(cpu) = tally.effort.cpu() {
+            let each_us = cpu.as_secs_f64() * 1e6 / tally.latency_us.len().max(1) as f64;
+            let busy = tally.effort.busy_ratio(tally.wall_time) * 100.0;
+            row(
+                f,
+                "the load tool's own processor time",
+                format!("{each_us:.1} us per buyer, busy {busy:.0} % of the time"),
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -205,6 +247,9 @@ impl fmt::Display for Verdict {
         }
         self.write_times(f)?;
         writeln!(f, "{}", "-".repeat(64))?;
+        if let Some(warning) = self.tally.warning() {
+            row(f, "WARNING", warning)?;
+        }
         if self.is_true() {
             return row(f, "verdict", "all true: the books balance");
         }
@@ -246,6 +291,7 @@ mod tests {
             remaining: 40,
             sold_to_clients: 60,
             unknown: 0,
+            perhaps_back: 0,
             sold_by_ledger: 60,
             sold_by_gate: Some(60),
             left_though_refused: 0,
@@ -316,6 +362,23 @@ mod tests {
             }
             .is_true()
         );
+    }
+
+    #[test]
+    fn who_does_not_know_whether_he_gave_back_may_or_may_not_have() {
+        let perhaps = ProductVerdict {
+            sold_to_clients: 62,
+            perhaps_back: 3,
+            ..right()
+        };
+        assert!(perhaps.is_true());
+        for sold_to_clients in [59, 64] {
+            let wrong = ProductVerdict {
+                sold_to_clients,
+                ..perhaps.clone()
+            };
+            assert!(!wrong.is_true(), "{sold_to_clients}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! `cargo dev`: starts hotstock on this machine, tests it, and sends it a stampede.
 
+mod bench;
 mod chaos;
 mod chaos_run;
 mod control;
@@ -20,8 +21,9 @@ use clap::{Parser, Subcommand};
 
 /// The stack could not be started, or something else went wrong.
 const FAILED: u8 = 1;
-/// The load tool (or the command line) could not run at all; 2 is kept for wrong books.
-const COULD_NOT_RUN: u8 = 3;
+/// The command line makes no sense, or the load tool could not run at all; its 1 is a crossed threshold, its 3 are wrong
+/// books.
+const COULD_NOT_RUN: u8 = 2;
 
 /// Starts hotstock on this machine, tests it, and sends it a stampede. Needs nothing but Rust: what else is missing
 /// it names, and installs when told to.
@@ -40,9 +42,12 @@ enum Command {
     Test(test::TestArgs),
     /// Sell a limited edition to a stampede on the running stack, and audit the books
     ///
-    /// Every buyer asks exactly once. Exit status: 0 the books are right, 2 they are wrong, 3 it could not be run.
-    /// This tool shares the machine with what it measures.
+    /// Every buyer asks exactly once. Exit status: 0 the books are right and no threshold is crossed; 1 a threshold is
+    /// crossed (--fail-if); 2 it could not be run, or not as asked; 3 the books are wrong, whatever the thresholds say.
+    /// This tool shares the machine with what it measures; when it was itself the bottleneck it says so.
     FlashSale(Box<flash_sale::FlashSaleArgs>),
+    /// Measure hotstock beside other designs, on servers of its own; prints tables, writes JSON and a page (`--quick`: 2 minutes)
+    Bench(bench::BenchArgs),
     /// Break something in the running stack and heal it again; or many random things, in a stack of its own
     ///
     /// What is broken is healed in the end, also when this command is stopped or killed before. Exit status: 0 done and
@@ -88,6 +93,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Up(args) => up::run(&args).await.map(|()| ExitCode::SUCCESS),
         Command::Test(args) => test::run(&args).await,
         Command::FlashSale(args) => flash_sale::run(&args).await,
+        Command::Bench(args) => bench::run(&args).await,
         Command::Chaos(args) => chaos::run(&args).await,
     }
 }

@@ -1,0 +1,65 @@
+//! HTTP without a socket: the body of a decrease read, and the answers written, refusals through the edge as clients see
+//! them.
+
+use std::hint::black_box;
+
+use actix_web::body::to_bytes;
+use actix_web::test::{TestRequest, call_service, init_service};
+use actix_web::{App, HttpResponse, middleware, web};
+use contracts::error::ErrorCode;
+use contracts::stock::{DecreaseByOrder, StockAnswer};
+use criterion::{Criterion, Throughput};
+use platform::http::{Problem, edge};
+use serde_json::json;
+use tokio::runtime::Builder;
+
+use crate::group;
+
+const BODY: &[u8] = br#"{"orderId":1234567890123,"quantity":1,"buyerId":"buyer-1234567890123"}"#;
+
+pub(crate) fn parse(criterion: &mut Criterion) {
+    let mut group = group(criterion, "JSON");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("parse a decrease", |bencher| {
+        bencher.iter(|| serde_json::from_slice::<DecreaseByOrder>(black_box(BODY)).expect("a decrease"));
+    });
+    group.finish();
+}
+
+pub(crate) fn render(criterion: &mut Criterion) {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let service = runtime.block_on(init_service(
+        App::new()
+            .wrap(middleware::from_fn(edge))
+            .route("/sold", web::get().to(sold))
+            .route("/refused", web::get().to(refused)),
+    ));
+    let mut group = group(criterion, "answer");
+    group.throughput(Throughput::Elements(1));
+    for (name, path, status) in [("sold", "/sold", 200), ("sold out", "/refused", 400)] {
+        group.bench_function(name, |bencher| {
+            bencher.to_async(&runtime).iter(|| async {
+                let answer = call_service(&service, TestRequest::get().uri(path).to_request()).await;
+                assert_eq!(answer.status().as_u16(), status);
+                to_bytes(answer.into_body()).await.expect("a body")
+            });
+        });
+    }
+    group.finish();
+}
+
+async fn sold() -> HttpResponse {
+    HttpResponse::Ok().json(StockAnswer {
+        success: true,
+        remaining_stock: 99,
+        message: "OK".to_owned(),
+    })
+}
+
+async fn refused() -> Result<HttpResponse, Problem> {
+    let details = json!({ "productId": 42, "remainingStock": 0 });
+    Err(Problem::new(ErrorCode::InsufficientStock).details(details))
+}
