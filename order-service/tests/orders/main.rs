@@ -12,6 +12,7 @@ mod fixture;
 mod idempotency;
 mod looking;
 mod mistakes;
+mod outages;
 mod recovery;
 mod retry;
 mod sale;
