@@ -13,7 +13,7 @@ use crate::fixture::{PATIENCE, TestResult, World};
 fn outage() -> Duration {
     let seconds = std::env::var("HOTSTOCK_OUTAGE_S").ok();
     let seconds = seconds.map_or(Ok(3), |seconds| seconds.parse());
-    Duration::from_secs(seconds.expect("HOTSTOCK_OUTAGE_S is a number of seconds"))
+    Duration::from_secs(seconds.unwrap_or_else(|error| panic!("HOTSTOCK_OUTAGE_S: {error}")))
 }
 
 /// Waits until messages were held so often, and the outage has lasted.
