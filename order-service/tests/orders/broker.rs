@@ -369,7 +369,7 @@ async fn results_in_another_order_than_they_were_decided_in_change_nothing() -> 
         }
     }
     until_lying_in(&world, "order.result.queue", 0).await?;
-    // Behind all of them: results are written in their order for each product's order.
+    // One more, behind all of them.
     let last = world.place_later(product, 1).await?.id();
     world.becomes(last, "CONFIRMED").await?;
     world.settled(product).await?;
