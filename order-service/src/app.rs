@@ -149,6 +149,7 @@ impl App {
             tokio::spawn(self.watch.clone().run(self.pool.clone())),
             self.after(migrated, recovery),
             self.after(migrated, purge),
+            self.after(migrated, workers::backlog::run(self.pool.clone())),
         ]
     }
 

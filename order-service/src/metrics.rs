@@ -3,9 +3,10 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use metrics::{counter, histogram};
+use metrics::{counter, gauge, histogram};
 
 use crate::db::DbError;
+use crate::db::backlog::{Backlog, Kind};
 use crate::db::conclude::{Concluded, Conclusion};
 use crate::db::queue::Unavailable;
 use crate::db::relay::{RelayError, Relayed};
@@ -27,6 +28,11 @@ const RELAYED: &str = "hotstock_outbox_relayed_total";
 const TURNED_AWAY: &str = "hotstock_orders_turned_away_total";
 const RESULTS_DEAD: &str = "hotstock_stock_results_dead_total";
 const RESULTS_HELD: &str = "hotstock_stock_results_held_total";
+
+const ORDERS_PENDING: &str = "hotstock_orders_pending";
+const ORDERS_PENDING_OLDEST: &str = "hotstock_orders_pending_oldest_seconds";
+const OUTBOX: &str = "hotstock_outbox_messages";
+const OUTBOX_OLDEST: &str = "hotstock_outbox_oldest_seconds";
 
 const QUEUES: [&str; 2] = ["place", "conclude"];
 const ANSWERS: [&str; 4] = ["done", "refused", "unknown", "unreached"];
@@ -53,6 +59,36 @@ pub fn touch() {
     for series in [LATE, RESULTS_DEAD, RESULTS_HELD, TURNED_AWAY] {
         counter!(series).absolute(0);
     }
+    for kind in Kind::ALL {
+        backlog(&Backlog {
+            kind,
+            count: 0,
+            oldest_s: 0.0,
+        });
+    }
+}
+
+/// What is not done, as it was counted just now.
+#[expect(clippy::cast_precision_loss, reason = "counted up to 100,000")]
+pub fn backlog(backlog: &Backlog) {
+    let (count, oldest_s) = (backlog.count as f64, backlog.oldest_s);
+    let status = match backlog.kind {
+        Kind::OrderPending => {
+            gauge!(ORDERS_PENDING).set(count);
+            gauge!(ORDERS_PENDING_OLDEST).set(oldest_s);
+            return;
+        }
+        Kind::MessagePending => "pending",
+        Kind::MessageFailed => "failed",
+        Kind::MessageDead => "dead",
+    };
+    gauge!(OUTBOX, "status" => status).set(count);
+    gauge!(OUTBOX_OLDEST, "status" => status).set(oldest_s);
+}
+
+/// The backlog could not be counted.
+pub fn backlog_failed(error: &DbError) {
+    tracing::debug!(%error, "the backlog could not be counted; it is tried again");
 }
 
 const fn word(step: Step) -> &'static str {

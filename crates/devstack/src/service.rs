@@ -223,30 +223,9 @@ pub async fn program_beside(ours: impl Into<PathBuf>, package: &'static str) -> 
         if let Some(program) = built.get(package) {
             return Ok(program.clone());
         }
-        let program = build_beside(&ours, package)?;
+        let program = build_beside(&ours, package)?.join(package);
         built.insert(package, program.clone());
         Ok(program)
     })
     .await?
-}
-
-fn build_beside(ours: &Path, package: &str) -> Result<PathBuf> {
-    let folder = ours.parent().context("the program is in a folder")?;
-    let target = folder.parent().context("the folder is in the target folder")?;
-    let mut command = Command::new(env!("CARGO"));
-    command.args([
-        "build",
-        "--quiet",
-        "--package",
-        package,
-        "--bin",
-        package,
-        "--target-dir",
-    ]);
-    command.arg(target);
-    if folder.ends_with("release") {
-        command.arg("--release");
-    }
-    ensure!(command.status()?.success(), "{package} cannot be built");
-    Ok(folder.join(package))
 }

@@ -4,6 +4,7 @@
 //! names the status it leaves, in one transaction with the saga's row about it: whatever dies in between, Postgres
 //! rolls back both.
 
+pub mod backlog;
 pub mod conclude;
 pub mod orders;
 pub mod outbox;

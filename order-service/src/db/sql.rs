@@ -1,7 +1,7 @@
 //! Statements that take a whole batch: one array per column, so that the text is the same for every number of rows and
 //! is prepared once per connection.
 
-use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Text, Timestamptz};
 
 /// The columns of an order, in the order of [`super::orders::OrderColumns`].
 pub(super) type OrderSql = (
@@ -203,4 +203,20 @@ statement! {
     "DELETE FROM outbox WHERE id IN (SELECT id FROM outbox WHERE status = 'SENT' \
     AND sent_at < now() - interval '1 second' * " [keep_s: BigInt] " ORDER BY sent_at LIMIT " [max: BigInt]
     " FOR UPDATE SKIP LOCKED)"
+}
+
+statement! {
+    /// What is not done, by kind: how many, and the age of the oldest in seconds. Read by index from its oldest end, so
+    /// that it costs as much as there is to count, at most `max` of each kind.
+    Backlog { max: i64, } -> (Text, BigInt, Double) =
+    "SELECT kind, count(*), coalesce(extract(epoch FROM clock_timestamp() - min(since)), 0)::float8 FROM ( \
+    (SELECT 'order pending' AS kind, updated_at AS since FROM orders WHERE status = 'PENDING' ORDER BY id LIMIT "
+    [max: BigInt]
+    ") UNION ALL (SELECT 'message pending', created_at FROM outbox WHERE status = 'PENDING' ORDER BY id LIMIT "
+    [max: BigInt]
+    ") UNION ALL (SELECT 'message failed', created_at FROM outbox WHERE status = 'FAILED' ORDER BY id LIMIT "
+    [max: BigInt]
+    ") UNION ALL (SELECT 'message dead', created_at FROM outbox WHERE status = 'DEAD' ORDER BY id LIMIT "
+    [max: BigInt]
+    ")) AS backlog GROUP BY kind"
 }

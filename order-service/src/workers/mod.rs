@@ -1,4 +1,5 @@
 //! Loops without input, bounded and idempotent.
 
+pub mod backlog;
 pub mod purge;
 pub mod recovery;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use devstack::proxy::Fault;
-use devstack::{Postgres, PostgresOptions, RabbitMq, RabbitMqOptions, Signal, TestStack, wait_for};
+use devstack::{RabbitMq, RabbitMqOptions, Signal, TestStack, wait_for};
 use lapin::BasicProperties;
 use lapin::options::{BasicPublishOptions, QueueDeleteOptions};
 use reqwest::Method;
@@ -224,7 +224,7 @@ async fn a_message_that_finds_no_queue_is_published_again() -> TestResult {
     let product = world.stocked(10).await?;
     let first = world.place_later(product, 1).await?.id();
     world.becomes(first, "CONFIRMED").await?;
-    unbind(&world).await?;
+    world.unbind_requests().await?;
     let second = world.place_later(product, 1).await?.id();
     world.becomes(second, "CONFIRMED").await?;
     assert_eq!(
@@ -235,17 +235,20 @@ async fn a_message_that_finds_no_queue_is_published_again() -> TestResult {
     world.settled(product).await
 }
 
-async fn unbind(world: &World) -> TestResult {
-    let (_connection, channel) = world.channel().await?;
-    let (queue, exchange, key) = (
-        "stock.request.queue",
-        "stock.request.exchange",
-        "stock.request.key",
-    );
-    channel
-        .queue_unbind(queue.into(), exchange.into(), key.into(), Default::default())
-        .await?;
-    Ok(())
+impl World {
+    /// Removes the binding that leads requests to their queue.
+    pub(crate) async fn unbind_requests(&self) -> TestResult {
+        let (_connection, channel) = self.channel().await?;
+        let (queue, exchange, key) = (
+            "stock.request.queue",
+            "stock.request.exchange",
+            "stock.request.key",
+        );
+        channel
+            .queue_unbind(queue.into(), exchange.into(), key.into(), Default::default())
+            .await?;
+        Ok(())
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -254,7 +257,7 @@ async fn an_exhausted_message_is_dead_its_order_fails_and_a_requeue_sends_both_a
     let product = world.stocked(10).await?;
     let first = world.place_later(product, 1).await?.id();
     world.becomes(first, "CONFIRMED").await?;
-    unbind(&world).await?;
+    world.unbind_requests().await?;
     let id = world.place_later(product, 2).await?.id();
     let failed = world.becomes(id, "FAILED").await?;
     assert_eq!(failed["failReason"], "OUTBOX_RETRY_EXHAUSTED");
@@ -297,47 +300,6 @@ async fn an_exhausted_message_is_dead_its_order_fails_and_a_requeue_sends_both_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn while_the_consumers_database_is_down_nothing_is_dropped_or_dead_lettered() -> TestResult {
-    let postgres = Postgres::start(PostgresOptions::default()).await?;
-    let mut stack = TestStack::shared().await?;
-    let orders_url = stack.postgres.create_unique_database("orders").await?;
-    stack.database_url = postgres.create_unique_database("product").await?;
-    let broker = devstack::shared_rabbitmq().await?.clone();
-    let world = World::on_databases(stack, orders_url, Some(broker), &[]).await?;
-    let product = world.stocked(100).await?;
-    postgres.kill()?;
-    world.sale(product, 30).await?;
-    // Longer than one round of tries: the messages are held, not refused.
-    wait_for("messages to be held", PATIENCE, async || {
-        let metrics = reqwest::get(format!("{}/metrics", world.product.admin_url())).await;
-        let text = metrics
-            .map_err(|error| error.to_string())?
-            .text()
-            .await
-            .map_err(|error| error.to_string())?;
-        let held = text
-            .lines()
-            .find_map(|line| line.strip_prefix("hotstock_stock_requests_held_total "));
-        match held.and_then(|held| held.parse::<u64>().ok()) {
-            Some(90..) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await?;
-    assert_eq!(world.lying_in("stock.request.dlq").await?, 0);
-    postgres.restart().await?;
-    world.settled(product).await?;
-    assert_eq!(
-        (
-            world.count("CONFIRMED").await?,
-            world.lying_in("stock.request.dlq").await?
-        ),
-        (30, 0)
-    );
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn two_relays_one_frozen_in_the_middle_publish_what_has_its_effect_once() -> TestResult {
     let world = World::with_broker(&[("HOTSTOCK__OUTBOX__BATCH_MAX", "5")]).await?;
     let other = world.another().await?;
@@ -368,5 +330,53 @@ async fn two_relays_one_frozen_in_the_middle_publish_what_has_its_effect_once() 
         (world.count("CONFIRMED").await?, world.stock(product).await?),
         (300, 700)
     );
+    Ok(())
+}
+
+/// A yes after the void, a no after the yes, the newest order first: none of them says more than it means.
+#[tokio::test(flavor = "multi_thread")]
+async fn results_in_another_order_than_they_were_decided_in_change_nothing() -> TestResult {
+    let world = World::with_broker(&[]).await?;
+    let product = world.stocked(20).await?;
+    let ids = world.sale(product, 10).await?;
+    for id in &ids {
+        world.becomes(*id, "CONFIRMED").await?;
+    }
+    let result = |id: i64, error: Option<&str>| {
+        json!({
+            "version": 1, "requestId": format!("DEC-{id}"), "orderId": id, "productId": product,
+            "success": error.is_none(), "error": error,
+        })
+        .to_string()
+    };
+    // Of these the stock is back, or on its way.
+    for id in &ids[..5] {
+        assert_eq!(world.cancel(*id).await?.status, 200);
+    }
+    for id in ids.iter().rev() {
+        for said in [
+            result(*id, None),
+            result(*id, Some("INSUFFICIENT_STOCK")),
+            result(*id, None),
+        ] {
+            publish(
+                &world,
+                "order.result.exchange",
+                "order.result.key",
+                said.as_bytes(),
+            )
+            .await?;
+        }
+    }
+    until_lying_in(&world, "order.result.queue", 0).await?;
+    // One more, behind all of them.
+    let last = world.place_later(product, 1).await?.id();
+    world.becomes(last, "CONFIRMED").await?;
+    world.settled(product).await?;
+    assert_eq!(
+        (world.count("CONFIRMED").await?, world.count("CANCELLED").await?),
+        (6, 5)
+    );
+    assert_eq!(world.stock(product).await?, 14);
     Ok(())
 }

@@ -2,6 +2,7 @@
 //! step left, confirmed units = units taken, and the books of the product balance.
 
 mod asynchronous;
+mod backlog;
 mod broker;
 mod cancel;
 mod crashes;
@@ -11,6 +12,7 @@ mod fixture;
 mod idempotency;
 mod looking;
 mod mistakes;
+mod outages;
 mod recovery;
 mod retry;
 mod sale;
