@@ -188,6 +188,29 @@ fn program(options: &ServiceOptions, dir: &Path, is_scratch: bool, port: u16, ad
     }
 }
 
+/// Builds the program of a package as `program` was built, into the folder beside it; returns that folder.
+fn build_beside(program: &Path, package: &str) -> Result<PathBuf> {
+    let folder = program.parent().context("the program is in no folder")?;
+    let target = folder.parent().context("the folder is in no target folder")?;
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args([
+        "build",
+        "--quiet",
+        "--package",
+        package,
+        "--bin",
+        package,
+        "--target-dir",
+    ]);
+    command.arg(target);
+    if folder.ends_with("release") {
+        command.arg("--release");
+    }
+    ensure!(command.status()?.success(), "{package} cannot be built");
+    Ok(folder.to_owned())
+}
+
 /// One `GET /readyz`. Written out, because this is asked before there is a runtime to ask with.
 fn is_ready(port: u16) -> Result<(), String> {
     let ask = || -> std::io::Result<String> {
