@@ -2,7 +2,7 @@
 //! AMQP, a message with its content as one piece. Each piece says which message it is about, in words that name the
 //! product.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// What is spoken on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub(crate) struct Conversation {
     published: BTreeMap<u64, String>,
     publishes: u64,
     /// Delivered and not acknowledged, by tag.
-    delivered: HashMap<u64, String>,
+    delivered: BTreeMap<u64, String>,
 }
 
 /// Bytes of one direction of one connection that are no whole piece yet.
@@ -96,7 +96,7 @@ impl Conversation {
             asked: String::new(),
             published: BTreeMap::new(),
             publishes: 0,
-            delivered: HashMap::new(),
+            delivered: BTreeMap::new(),
         }
     }
 
@@ -214,14 +214,15 @@ impl Conversation {
         }
         let tag = number(&method.arguments, 0, 8);
         let all_before = method.arguments[8] & 1 == 1;
-        let (kind, about) = match way {
-            Direction::Out => (Kind::Ack, self.delivered.remove(&tag).into_iter().collect()),
-            Direction::In if all_before => {
-                let later = self.published.split_off(&(tag + 1));
-                let confirmed = std::mem::replace(&mut self.published, later);
-                (Kind::Confirm, confirmed.into_values().collect())
-            }
-            Direction::In => (Kind::Confirm, self.published.remove(&tag).into_iter().collect()),
+        let (kind, open) = match way {
+            Direction::Out => (Kind::Ack, &mut self.delivered),
+            Direction::In => (Kind::Confirm, &mut self.published),
+        };
+        let about = if all_before {
+            let later = open.split_off(&(tag + 1));
+            std::mem::replace(open, later).into_values().collect()
+        } else {
+            open.remove(&tag).into_iter().collect()
         };
         Piece {
             bytes: frame,
