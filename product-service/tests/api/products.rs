@@ -1,9 +1,10 @@
 //! Products: creating, reading, changing and discontinuing them.
 
+use futures_util::future::try_join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::fixture::{DB_ONLY, Reply, STRATEGIES, Shop, TestResult, new_order};
+use crate::fixture::{DB_ONLY, REDIS_FIRST, Reply, STRATEGIES, Shop, TestResult, new_order};
 
 #[tokio::test]
 async fn a_created_product_is_found_where_location_says() -> TestResult {
@@ -351,6 +352,17 @@ async fn mistake_discontinued_product_sold() -> TestResult {
         assert_eq!(back.status, 200);
         assert_eq!(shop.take(product, new_order(), 1).await?.remaining(), 4);
         shop.balanced(product).await?;
+    }
+    Ok(())
+}
+
+/// More at once than there are connections to Redis: those who wait for their gate leave some to whoever opens it.
+#[tokio::test]
+async fn hot_products_created_at_once_are_all_loaded_at_once() -> TestResult {
+    let shop = Shop::alone().await?;
+    let products = try_join_all((0..64).map(|_| shop.product(REDIS_FIRST, 10))).await?;
+    for product in products {
+        assert_eq!(shop.counter(product).await?, Some(10));
     }
     Ok(())
 }
