@@ -15,7 +15,7 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use contracts::stock::{DecreaseByOrder, StockAnswer};
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod};
+use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Transaction};
 use redis::AsyncCommands;
 use tokio_postgres::{Client, NoTls};
 
@@ -228,8 +228,20 @@ fn counter(product: i64) -> String {
     format!("rival:{product}")
 }
 
-/// The record of a sale, in the transaction that makes it.
-const INSERT: &str = "INSERT INTO ledger (request_id, product_id, order_id, quantity, remaining_stock) \
-                      VALUES ($1, $2, $3, $4, $5)";
 /// What an earlier request with the same key was told.
 const EARLIER: &str = "SELECT remaining_stock FROM ledger WHERE request_id = $1";
+
+/// Writes the record of a sale, in the transaction that makes it, and commits both.
+async fn commit(transaction: Transaction<'_>, sale: &Sale<'_>, remaining: i64) -> Sold {
+    let insert = "INSERT INTO ledger (request_id, product_id, order_id, quantity, remaining_stock) \
+                  VALUES ($1, $2, $3, $4, $5)";
+    let insert = transaction.prepare_cached(insert).await?;
+    transaction
+        .execute(
+            &insert,
+            &[&sale.key, &sale.product, &sale.order, &sale.quantity, &remaining],
+        )
+        .await?;
+    transaction.commit().await?;
+    Ok(Some(remaining))
+}

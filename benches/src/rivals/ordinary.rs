@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use anyhow::Result;
 use redis::{AsyncCommands, Script};
 
-use super::{EARLIER, INSERT, Sale, Sold, Stores, counter};
+use super::{EARLIER, Sale, Sold, Stores, commit, counter};
 
 /// Takes the units if there are enough: the counter after it, or -1.
 static TAKE: LazyLock<Script> = LazyLock::new(|| {
@@ -52,14 +52,5 @@ async fn record(stores: &Stores, sale: &Sale<'_>) -> Result<Option<i64>> {
         return Ok(None);
     };
     let remaining: i64 = row.get(0);
-    let insert = transaction.prepare_cached(INSERT).await?;
-
-    transaction
-        .execute(
-            &insert,
-            &[&sale.key, &sale.product, &sale.order, &sale.quantity, &remaining],
-        )
-        .await?;
-    transaction.commit().await?;
-    Ok(Some(remaining))
+    commit(transaction, sale, remaining).await
 }

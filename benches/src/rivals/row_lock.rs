@@ -1,6 +1,6 @@
 //! A row lock per request: SELECT … FOR UPDATE, look for the key, update, record, commit. No Redis.
 
-use super::{EARLIER, INSERT, Sale, Sold, Stores};
+use super::{EARLIER, Sale, Sold, Stores, commit};
 
 const LOCK: &str = "SELECT stock FROM products WHERE id = $1 FOR UPDATE";
 const UPDATE: &str = "UPDATE products SET stock = $2 WHERE id = $1";
@@ -23,13 +23,5 @@ pub(super) async fn sell(stores: &Stores, sale: &Sale<'_>) -> Sold {
     }
     let update = transaction.prepare_cached(UPDATE).await?;
     transaction.execute(&update, &[&sale.product, &remaining]).await?;
-    let insert = transaction.prepare_cached(INSERT).await?;
-    transaction
-        .execute(
-            &insert,
-            &[&sale.key, &sale.product, &sale.order, &sale.quantity, &remaining],
-        )
-        .await?;
-    transaction.commit().await?;
-    Ok(Some(remaining))
+    commit(transaction, sale, remaining).await
 }

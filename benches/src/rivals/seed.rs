@@ -5,7 +5,7 @@
 use anyhow::Result;
 use redis::AsyncCommands;
 
-use super::{EARLIER, INSERT, Sale, Sold, Stores, counter};
+use super::{EARLIER, Sale, Sold, Stores, commit, counter};
 
 const REMEMBER: &str = "INSERT INTO idempotency (request_id) VALUES ($1) ON CONFLICT DO NOTHING";
 const LOCK: &str = "SELECT stock FROM products WHERE id = $1 FOR UPDATE";
@@ -46,13 +46,5 @@ async fn record(stores: &Stores, sale: &Sale<'_>) -> Result<Option<i64>> {
     }
     let update = transaction.prepare_cached(UPDATE).await?;
     transaction.execute(&update, &[&sale.product, &remaining]).await?;
-    let insert = transaction.prepare_cached(INSERT).await?;
-    transaction
-        .execute(
-            &insert,
-            &[&sale.key, &sale.product, &sale.order, &sale.quantity, &remaining],
-        )
-        .await?;
-    transaction.commit().await?;
-    Ok(Some(remaining))
+    commit(transaction, sale, remaining).await
 }
