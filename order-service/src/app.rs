@@ -80,8 +80,8 @@ impl App {
         stop: CancellationToken,
         migrated: &CancellationToken,
     ) -> anyhow::Result<(Arc<Self>, Tasks)> {
-        let shared = pool(&config.database)?;
-        let writing = pool(&config.writing_database())?;
+        let shared = pool("shared", &config.database)?;
+        let writing = pool("writing", &config.writing_database())?;
         let limits = limits(config);
         let (placing, placer) = Queue::start("place", writing.clone(), limits, place);
         let client = ProductClient::new(&config.product)?;

@@ -19,7 +19,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 async fn database() -> Result<Pool> {
     let url = shared_postgres().await?.create_unique_database("orders").await?;
     migrate(&Secret::new(&url), migrations()).await?;
-    Ok(pool(&DatabaseConfig {
+    Ok(pool("test", &DatabaseConfig {
         url: Secret::new(url),
         pool_size: 4,
         pool_wait_ms: 5000,

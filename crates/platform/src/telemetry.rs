@@ -1,14 +1,20 @@
 //! Logs and metrics of the process. Both are global: set up once at start, before anything else.
 
 use crate::config::{LogConfig, LogFormat};
+use metrics_util::MetricKindMask;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
-/// Buckets of durations, in seconds: 100 µs to 5 s.
+/// Buckets of durations, in seconds: 100 µs to 5 s, with edges where the service promises something (10, 20, 50, 100 ms).
 pub const SECONDS_BUCKETS: [f64; 15] = [
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+];
+
+/// Buckets of what takes as long as an order of v2 may, in seconds.
+pub const LONG_SECONDS_BUCKETS: [f64; 12] = [
+    0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
 
 /// Buckets of counts of things (batch sizes): powers of two.
@@ -64,12 +70,13 @@ pub struct Metrics {
 impl Metrics {
     /// All series in the Prometheus text format.
     pub fn render(&self) -> String {
+        crate::metrics::read_all();
         self.handle.render()
     }
 }
 
 /// Installs the process-wide metrics recorder, with [`SECONDS_BUCKETS`] for names ending in `_seconds` and
-/// [`SIZE_BUCKETS`] for names ending in `_size`, and starts its upkeep on the current tokio runtime. A second call in
+/// [`SIZE_BUCKETS`] for names ending in `_size`, [`LONG_SECONDS_BUCKETS`] for `_confirmation_seconds`, and starts its upkeep on the current tokio runtime. A second call in
 /// the same process returns the same recorder.
 ///
 /// # Errors
@@ -101,9 +108,11 @@ pub fn install_metrics() -> Result<Metrics, TelemetryError> {
 
 fn builder() -> Result<PrometheusBuilder, BuildError> {
     PrometheusBuilder::new()
+        .idle_timeout(MetricKindMask::GAUGE, Some(crate::metrics::FORGOTTEN_AFTER))
         // For any other name: without buckets the exporter would make a summary of it, which cannot be added up.
         .set_buckets(&SECONDS_BUCKETS)?
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Suffix("_confirmation_seconds".to_owned()), &LONG_SECONDS_BUCKETS)?
         .set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &SIZE_BUCKETS)
 }
 
