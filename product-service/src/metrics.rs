@@ -47,31 +47,68 @@ const CALL_KINDS: [&str; 3] = ["reserve", "settle", "ping"];
 /// What each metric says. Those of both services are described where they are made.
 const HELP: &[(&str, &str)] = &[
     (ADMISSIONS, "Requests the gate has spoken about, by what it said."),
-    (DECISIONS, "Requests answered, by outcome and by who answered: the gate, or the database."),
+    (
+        DECISIONS,
+        "Requests answered, by outcome and by who answered: the gate, or the database.",
+    ),
     (UNDECIDED, "Requests that got no decision, by reason."),
-    (SETTLED, "Settlements the gate took notice of, one per product and batch."),
-    (SETTLE_DROPPED, "Facts and releases that found no room on their way to the gate."),
-    (CALLS, "Calls of Redis that the breaker watches, by what they mean to it."),
+    (
+        SETTLED,
+        "Settlements the gate took notice of, one per product and batch.",
+    ),
+    (
+        SETTLE_DROPPED,
+        "Facts and releases that found no room on their way to the gate.",
+    ),
+    (
+        CALLS,
+        "Calls of Redis that the breaker watches, by what they mean to it.",
+    ),
     (CALL_SECONDS, "How long such a call took, in seconds."),
     (BREAKER_STATE, "One-hot: 1 for the state the breaker is in."),
     (BREAKER_SINCE, "For how long it has been in it, in seconds."),
-    (BREAKER_TRANSITIONS, "Changes of the breaker's state, by the state entered."),
+    (
+        BREAKER_TRANSITIONS,
+        "Changes of the breaker's state, by the state entered.",
+    ),
     (LOADS, "Steps of loading gates."),
     (DECIDE_FAILURES, "Decision transactions that failed, or may have."),
-    (FINDS, "What the reconciler has found; in health there is nothing."),
-    (RECONCILE_SECONDS, "How long a round of the reconciler took, in seconds."),
+    (
+        FINDS,
+        "What the reconciler has found; in health there is nothing.",
+    ),
+    (
+        RECONCILE_SECONDS,
+        "How long a round of the reconciler took, in seconds.",
+    ),
     (RECONCILE_FAILURES, "Rounds of the reconciler that failed."),
     (GATE_BATCH, "Requests per round trip to the gate."),
     (GATE_SECONDS, "How long such a round trip took, in seconds."),
     (DECIDE_BATCH, "Requests per decision transaction."),
-    (DECIDE_SECONDS, "How long a decision transaction took, its commit included, in seconds."),
-    (MESSAGES_DEAD, "Stock requests that nobody could act on: set aside."),
-    (MESSAGES_HELD, "Times a stock request was held because nobody could decide."),
-    (RESULTS_UNCONFIRMED, "Results the broker did not confirm; they are published again."),
+    (
+        DECIDE_SECONDS,
+        "How long a decision transaction took, its commit included, in seconds.",
+    ),
+    (
+        MESSAGES_DEAD,
+        "Stock requests that nobody could act on: set aside.",
+    ),
+    (
+        MESSAGES_HELD,
+        "Times a stock request was held because nobody could decide.",
+    ),
+    (
+        RESULTS_UNCONFIRMED,
+        "Results the broker did not confirm; they are published again.",
+    ),
 ];
 
-static ADMITTED: LazyLock<Words> =
-    LazyLock::new(|| Words::new(Admission::ALL, |word| counter!(ADMISSIONS, "outcome" => word.word())));
+static ADMITTED: LazyLock<Words> = LazyLock::new(|| {
+    Words::new(
+        Admission::ALL,
+        |word| counter!(ADMISSIONS, "outcome" => word.word()),
+    )
+});
 static DECIDED: LazyLock<Words> = LazyLock::new(|| decisions("database"));
 static REFUSED: LazyLock<Words> = LazyLock::new(|| decisions("gate"));
 
@@ -120,7 +157,13 @@ pub fn touch() {
     ] {
         counter!(series).absolute(0);
     }
-    for series in [GATE_BATCH, GATE_SECONDS, DECIDE_BATCH, DECIDE_SECONDS, RECONCILE_SECONDS] {
+    for series in [
+        GATE_BATCH,
+        GATE_SECONDS,
+        DECIDE_BATCH,
+        DECIDE_SECONDS,
+        RECONCILE_SECONDS,
+    ] {
         drop(histogram!(series));
     }
 }
@@ -134,7 +177,11 @@ pub fn watch(gate: &Arc<Gate>, broker: Link) {
         };
         let breaker = gate.breaker.view();
         for state in BreakerState::ALL {
-            gauge!(BREAKER_STATE, "state" => state.word()).set(if *state == breaker.state { 1.0 } else { 0.0 });
+            gauge!(BREAKER_STATE, "state" => state.word()).set(if *state == breaker.state {
+                1.0
+            } else {
+                0.0
+            });
         }
         gauge!(BREAKER_SINCE).set(breaker.since.as_secs_f64());
         pool_state("redis", gate.pool_state());

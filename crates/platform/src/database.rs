@@ -233,10 +233,13 @@ pub fn health_checks(
     config: &DatabaseConfig,
     migrations: fn() -> EmbeddedMigrations,
 ) -> Result<HealthBuilder, DatabaseError> {
-    let asked = pool("health", &DatabaseConfig {
-        pool_size: HEALTH_CONNECTIONS,
-        ..config.clone()
-    })?;
+    let asked = pool(
+        "health",
+        &DatabaseConfig {
+            pool_size: HEALTH_CONNECTIONS,
+            ..config.clone()
+        },
+    )?;
     let asked_too = asked.clone();
     let postgres = move || {
         let asked = asked.clone();

@@ -1,8 +1,8 @@
 //! Logs and metrics of the process. Both are global: set up once at start, before anything else.
 
 use crate::config::{LogConfig, LogFormat};
-use metrics_util::MetricKindMask;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tracing_subscriber::EnvFilter;
@@ -13,9 +13,8 @@ pub const SECONDS_BUCKETS: [f64; 15] = [
 ];
 
 /// Buckets of what takes as long as an order of v2 may, in seconds.
-pub const LONG_SECONDS_BUCKETS: [f64; 12] = [
-    0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-];
+pub const LONG_SECONDS_BUCKETS: [f64; 12] =
+    [0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// Buckets of counts of things (batch sizes): powers of two.
 pub const SIZE_BUCKETS: [f64; 13] = [
@@ -112,7 +111,10 @@ fn builder() -> Result<PrometheusBuilder, BuildError> {
         // For any other name: without buckets the exporter would make a summary of it, which cannot be added up.
         .set_buckets(&SECONDS_BUCKETS)?
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
-        .set_buckets_for_metric(Matcher::Suffix("_confirmation_seconds".to_owned()), &LONG_SECONDS_BUCKETS)?
+        .set_buckets_for_metric(
+            Matcher::Suffix("_confirmation_seconds".to_owned()),
+            &LONG_SECONDS_BUCKETS,
+        )?
         .set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &SIZE_BUCKETS)
 }
 

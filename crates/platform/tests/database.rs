@@ -186,10 +186,13 @@ fn connections_outlive_the_runtime_that_asked_for_them() {
 async fn a_frozen_or_dead_server_is_given_up_in_time() {
     let postgres = Postgres::start(PostgresOptions::default()).await.unwrap();
     let url = postgres.create_unique_database("frozen").await.unwrap();
-    let pool = pool("test", &DatabaseConfig {
-        connect_timeout_ms: 300,
-        ..config(&url)
-    })
+    let pool = pool(
+        "test",
+        &DatabaseConfig {
+            connect_timeout_ms: 300,
+            ..config(&url)
+        },
+    )
     .unwrap();
     postgres.signal(Signal::STOP).unwrap();
     let started = Instant::now();

@@ -17,8 +17,8 @@ pub mod settle;
 
 use std::time::{Duration, Instant};
 
-use platform::metrics::PoolState;
 use deadpool_redis::{Manager, Pool, Runtime, Timeouts};
+use platform::metrics::PoolState;
 use redis::{AsyncConnectionConfig, RedisResult, Value};
 
 use crate::config::{Config, GateConfig};

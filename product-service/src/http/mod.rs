@@ -13,8 +13,8 @@ mod stock;
 
 use std::sync::Arc;
 
-use platform::http::resource;
 use actix_web::web::{self, ServiceConfig, delete, get, patch, post};
+use platform::http::resource;
 
 use crate::app::App;
 

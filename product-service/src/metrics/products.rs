@@ -22,16 +22,31 @@ const UNACCOUNTED: &str = "hotstock_product_unaccounted_units";
 
 const HELP: &[(&str, &str)] = &[
     (HOT, "Products that are hot."),
-    (LOADED, "Whether its gate is loaded and answers: 1 yes, 0 no; of `other`, how many are."),
+    (
+        LOADED,
+        "Whether its gate is loaded and answers: 1 yes, 0 no; of `other`, how many are.",
+    ),
     (STOCK, "Units in the database."),
-    (PROMISABLE, "Units that the gate may still promise. Not a number while the gate says nothing."),
+    (
+        PROMISABLE,
+        "Units that the gate may still promise. Not a number while the gate says nothing.",
+    ),
     (HOLDS, "Requests that were admitted and are not settled yet."),
     (HELD, "Units that are held for them."),
     (OVERDUE, "Holds past their deadline."),
-    (DRIFT, "Units by which the gate differs from what the ledger says it has to be, whichever way. 0 in health."),
+    (
+        DRIFT,
+        "Units by which the gate differs from what the ledger says it has to be, whichever way. 0 in health.",
+    ),
     (SOLD, "Units that orders own, by the ledger."),
-    (SUPPLIED, "Units that were put in by hand or at the beginning, minus those taken out by hand."),
-    (OVERSOLD, "Units that orders own beyond those that were ever there. Always 0."),
+    (
+        SUPPLIED,
+        "Units that were put in by hand or at the beginning, minus those taken out by hand.",
+    ),
+    (
+        OVERSOLD,
+        "Units that orders own beyond those that were ever there. Always 0.",
+    ),
     (
         UNACCOUNTED,
         "Units by which the stock differs from what the ledger adds up to, whichever way. Always 0.",

@@ -93,10 +93,7 @@ pub async fn audit_some(
 ///
 /// # Errors
 /// See [`audit`].
-pub async fn audit_without_gate(
-    pool: &Pool,
-    products: &[ProductId],
-) -> Result<Vec<StockAudit>, LedgerError> {
+pub async fn audit_without_gate(pool: &Pool, products: &[ProductId]) -> Result<Vec<StockAudit>, LedgerError> {
     beside(pool, products, &vec![None; products.len()]).await
 }
 

@@ -146,7 +146,10 @@ mod tests {
             ..STRETCH
         };
         let account = account.and(&rest);
-        assert_eq!((account.sold, account.unaccounted, account.is_current), (3, 0, true));
+        assert_eq!(
+            (account.sold, account.unaccounted, account.is_current),
+            (3, 0, true)
+        );
     }
 
     #[test]

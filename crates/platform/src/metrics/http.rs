@@ -21,7 +21,10 @@ const SECONDS: &str = "hotstock_http_request_seconds";
 const IN_FLIGHT: &str = "hotstock_http_in_flight_requests";
 
 pub(super) const HELP: &[(&str, &str)] = &[
-    (REQUESTS, "Requests answered, by route pattern, method and status."),
+    (
+        REQUESTS,
+        "Requests answered, by route pattern, method and status.",
+    ),
     (
         SECONDS,
         "From a request's head being read to its answer being ready, in seconds.",
@@ -97,9 +100,8 @@ impl Route {
     }
 
     fn seconds(&self, method: usize) -> &Histogram {
-        self.seconds[method].get_or_init(
-            || histogram!(SECONDS, "route" => label(&self.pattern), "method" => METHODS[method]),
-        )
+        self.seconds[method]
+            .get_or_init(|| histogram!(SECONDS, "route" => label(&self.pattern), "method" => METHODS[method]))
     }
 
     fn answered(&self, method: usize, status: StatusCode, began: Instant) {

@@ -10,8 +10,8 @@ mod http;
 mod pools;
 mod queues;
 
-pub use http::{Route, document, route};
 pub(crate) use http::begin;
+pub use http::{Route, document, route};
 pub use pools::{PoolState, pool_state};
 pub(crate) use pools::{PoolWaits, pool};
 pub(crate) use queues::{QueueMarks, queue};
@@ -48,10 +48,19 @@ const HELP: &[(&str, &str)] = &[
     ),
     (PUBLISHED, "Messages published, by the broker's word on them."),
     (DEAD_LETTERS, "Messages that lie in a dead letter queue."),
-    (TOKIO_WORKERS, "Threads of the runtime that queues and workers run on."),
+    (
+        TOKIO_WORKERS,
+        "Threads of the runtime that queues and workers run on.",
+    ),
     (TOKIO_TASKS, "Tasks of that runtime that have not ended."),
-    (TOKIO_QUEUE, "Tasks of that runtime that wait for a thread in the shared queue."),
-    (TOKIO_BUSY, "Share of the time since the last scrape in which its threads were busy."),
+    (
+        TOKIO_QUEUE,
+        "Tasks of that runtime that wait for a thread in the shared queue.",
+    ),
+    (
+        TOKIO_BUSY,
+        "Share of the time since the last scrape in which its threads were busy.",
+    ),
 ];
 
 /// Says what metrics mean. Every metric has to be in such a list, once.
@@ -87,7 +96,11 @@ pub fn install(service: &'static str, version: &'static str) {
     let process = metrics_process::Collector::default();
     process.describe();
     let mut busy = Busy::of(Handle::current().metrics());
-    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    let profile = if cfg!(debug_assertions) {
+        "debug"
+    } else {
+        "release"
+    };
     at_scrape(move || {
         gauge!(BUILD, "service" => service, "version" => version, "profile" => profile).set(1.0);
         process.collect();
@@ -171,16 +184,18 @@ impl Words {
 
 /// Deliveries of one consumer: first ones, and those that somebody had before.
 pub(crate) fn deliveries(consumer: &'static str) -> Words {
-    Words::new(&["false", "true"], |redelivered| {
-        counter!(DELIVERIES, "consumer" => consumer, "redelivered" => redelivered)
-    })
+    Words::new(
+        &["false", "true"],
+        |redelivered| counter!(DELIVERIES, "consumer" => consumer, "redelivered" => redelivered),
+    )
 }
 
 /// Messages of one publisher: confirmed, and not.
 pub(crate) fn published(publisher: &'static str) -> Words {
-    Words::new(&["confirmed", "failed"], |outcome| {
-        counter!(PUBLISHED, "publisher" => publisher, "outcome" => outcome)
-    })
+    Words::new(
+        &["confirmed", "failed"],
+        |outcome| counter!(PUBLISHED, "publisher" => publisher, "outcome" => outcome),
+    )
 }
 
 fn count(number: usize) -> f64 {

@@ -33,7 +33,8 @@ pub struct PoolState {
 
 /// Says what a pool is like at this moment; to be called at each scrape.
 pub fn pool_state(pool: &'static str, state: PoolState) {
-    gauge!(CONNECTIONS, "pool" => pool, "state" => "in_use").set(count(state.size.saturating_sub(state.idle)));
+    gauge!(CONNECTIONS, "pool" => pool, "state" => "in_use")
+        .set(count(state.size.saturating_sub(state.idle)));
     gauge!(CONNECTIONS, "pool" => pool, "state" => "idle").set(count(state.idle));
     gauge!(MAX, "pool" => pool).set(count(state.max));
     gauge!(WAITING, "pool" => pool).set(count(state.waiting));
@@ -47,10 +48,7 @@ pub(crate) struct PoolWaits {
 }
 
 /// Watches a pool. `state` says nothing once the pool is gone.
-pub(crate) fn pool(
-    name: &'static str,
-    state: impl Fn() -> Option<PoolState> + Send + 'static,
-) -> PoolWaits {
+pub(crate) fn pool(name: &'static str, state: impl Fn() -> Option<PoolState> + Send + 'static) -> PoolWaits {
     at_scrape(move || {
         let state = state();
         if let Some(state) = state {
