@@ -1,6 +1,7 @@
 //! Every event of this service: its log line and its metric. Nothing else in the crate names a metric.
 
 use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use contracts::error::ErrorCode;
@@ -162,14 +163,17 @@ pub fn touch() {
 /// Watches what can be read at once, whenever Prometheus asks: whether the broker is connected.
 pub fn watch(links: [Link; 2]) {
     at_scrape(move || {
+        dependency_up("postgres", DATABASE_UP.load(Ordering::Relaxed));
         dependency_up("rabbitmq", links.iter().all(Link::is_connected));
         true
     });
 }
 
+static DATABASE_UP: AtomicBool = AtomicBool::new(false);
+
 /// Whether the database has answered the worker that asks it for the gauges.
 pub fn database_up(up: bool) {
-    dependency_up("postgres", up);
+    DATABASE_UP.store(up, Ordering::Relaxed);
 }
 
 /// An order is written.

@@ -3,12 +3,13 @@
 pub mod products;
 
 use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 use platform::amqp::Link;
-use platform::metrics::{Words, at_scrape, dependency_up, pool_state};
+use platform::metrics::{PoolWaits, Words, at_scrape, dependency_up, pool_state};
 
 use crate::domain::request::ProductId;
 use crate::domain::words::{
@@ -126,6 +127,7 @@ pub fn touch() {
     for words in [&ADMITTED, &DECIDED, &REFUSED] {
         LazyLock::force(words);
     }
+    LazyLock::force(&REDIS_WAITS);
     Unavailable::ALL
         .iter()
         .for_each(|word| counter!(UNDECIDED, "reason" => word.word()).absolute(0));
@@ -186,14 +188,23 @@ pub fn watch(gate: &Arc<Gate>, broker: Link) {
         gauge!(BREAKER_SINCE).set(breaker.since.as_secs_f64());
         pool_state("redis", gate.pool_state());
         dependency_up("redis", breaker.state == BreakerState::Closed || breaker.forced);
+        dependency_up("postgres", DATABASE_UP.load(Ordering::Relaxed));
         dependency_up("rabbitmq", broker.is_connected());
         true
     });
 }
 
+static DATABASE_UP: AtomicBool = AtomicBool::new(false);
+static REDIS_WAITS: LazyLock<PoolWaits> = LazyLock::new(|| PoolWaits::of("redis"));
+
 /// Whether the database has answered the worker that asks it for the gauges.
 pub fn database_up(up: bool) {
-    dependency_up("postgres", up);
+    DATABASE_UP.store(up, Ordering::Relaxed);
+}
+
+/// Somebody has asked for a connection to Redis, and got one or not.
+pub fn redis_waited(took: Duration, got_one: bool) {
+    REDIS_WAITS.waited(took, got_one);
 }
 
 /// Products could not be read for the gauges.

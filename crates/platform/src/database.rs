@@ -37,10 +37,7 @@ impl Pool {
     pub async fn get(&self) -> Result<Object<AsyncPgConnection>, PoolError> {
         let asked = Instant::now();
         let connection = self.connections.get().await;
-        match &connection {
-            Ok(_) => self.waits.wait.record(asked.elapsed()),
-            Err(_) => self.waits.failures.increment(1),
-        }
+        self.waits.waited(asked.elapsed(), connection.is_ok());
         connection
     }
 }

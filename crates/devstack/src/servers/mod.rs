@@ -6,6 +6,7 @@
 mod home;
 mod postgres;
 mod programs;
+mod prometheus;
 mod rabbitmq;
 mod redis;
 mod server;
@@ -13,6 +14,7 @@ mod shared;
 
 pub use postgres::{Durability, Postgres, PostgresOptions};
 pub use programs::{PackageManager, ServerKind, install_commands, install_line};
+pub use prometheus::{Prometheus, PrometheusOptions, Target};
 pub use rabbitmq::{RabbitMq, RabbitMqOptions};
 pub use redis::{Redis, RedisOptions};
 pub use server::Server;

@@ -156,6 +156,7 @@ const COUNTED_EVERY: Duration = Duration::from_secs(5);
 /// Counts the dead letters of a route for the metrics, for ever, over one connection that is made anew when it breaks.
 /// While there is no broker nobody knows how many there are, and the number vanishes from the metrics after a while.
 pub async fn count_dead_letters(letters: DeadLetters) {
+    crate::metrics::dead_letters(letters.route.dead_queue, 0);
     let mut open = None;
     loop {
         if open.is_none() {

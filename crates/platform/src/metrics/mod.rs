@@ -12,8 +12,8 @@ mod queues;
 
 pub(crate) use http::begin;
 pub use http::{Route, document, route};
-pub use pools::{PoolState, pool_state};
-pub(crate) use pools::{PoolWaits, pool};
+pub(crate) use pools::pool;
+pub use pools::{PoolState, PoolWaits, pool_state};
 pub(crate) use queues::{QueueMarks, queue};
 
 use std::sync::{Mutex, PoisonError};

@@ -1,5 +1,7 @@
 //! Pools of connections: how many are in use, who waits, for how long, and who waited in vain.
 
+use std::time::Duration;
+
 use metrics::{Counter, Histogram, counter, gauge, histogram};
 
 use super::{at_scrape, count};
@@ -42,9 +44,31 @@ pub fn pool_state(pool: &'static str, state: PoolState) {
 
 /// What a pool counts itself.
 #[derive(Clone)]
-pub(crate) struct PoolWaits {
-    pub(crate) wait: Histogram,
-    pub(crate) failures: Counter,
+pub struct PoolWaits {
+    wait: Histogram,
+    failures: Counter,
+}
+
+impl PoolWaits {
+    /// Those of a pool that somebody else watches.
+    #[must_use]
+    pub fn of(pool: &'static str) -> Self {
+        let failures = counter!(FAILURES, "pool" => pool);
+        failures.absolute(0);
+        Self {
+            wait: histogram!(WAIT, "pool" => pool),
+            failures,
+        }
+    }
+
+    /// A caller has waited, and got a connection or not.
+    pub fn waited(&self, took: Duration, got_one: bool) {
+        if got_one {
+            self.wait.record(took);
+        } else {
+            self.failures.increment(1);
+        }
+    }
 }
 
 /// Watches a pool. `state` says nothing once the pool is gone.
@@ -56,10 +80,5 @@ pub(crate) fn pool(name: &'static str, state: impl Fn() -> Option<PoolState> + S
         }
         state.is_some()
     });
-    let failures = counter!(FAILURES, "pool" => name);
-    failures.absolute(0);
-    PoolWaits {
-        wait: histogram!(WAIT, "pool" => name),
-        failures,
-    }
+    PoolWaits::of(name)
 }
