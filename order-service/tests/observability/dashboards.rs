@@ -163,7 +163,7 @@ fn panel(panel: &Value, fault: &mut impl FnMut(String)) {
         if !selectors.iter().all(|it| it.contains("instance=~\"$instance\"")) {
             fault("target-instance-rule");
         }
-        if expression.matches('[').count() != expression.matches("[$__rate_interval]").count() {
+        if expression.matches("}[").count() != expression.matches("[$__rate_interval]").count() {
             fault("target-rate-interval-rule");
         }
         for counter in ["_total{", "_bucket{", "_count{", "_sum{"] {
@@ -187,5 +187,5 @@ fn what_the_dashboards_ask() {
         .chain(&annotation_queries())
         .map(|query| format!("{}\n    {}\n", query.place, query.expression))
         .collect();
-    insta::assert_snapshot!("queries of the dashboards", queries);
+    insta::assert_snapshot!("queries_of_the_dashboards", queries);
 }

@@ -57,6 +57,6 @@ async fn every_metric_is_there_from_the_start_says_what_it_means_and_is_named_as
             .iter()
             .map(|(name, rest)| format!("{name} {rest}\n"))
             .collect();
-        insta::assert_snapshot!(format!("metrics of {}", service.name()), listed);
+        insta::assert_snapshot!(format!("metrics_of_{}", service.name()), listed);
     }
 }

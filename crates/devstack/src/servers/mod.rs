@@ -3,6 +3,7 @@
 //! They end with the process that started them, however it ends (see `supervise`). None of them ever touches a server
 //! that the system runs.
 
+mod grafana;
 mod home;
 mod postgres;
 mod programs;
@@ -12,6 +13,7 @@ mod redis;
 mod server;
 mod shared;
 
+pub use grafana::{Grafana, GrafanaOptions};
 pub use postgres::{Durability, Postgres, PostgresOptions};
 pub use programs::{PackageManager, ServerKind, install_commands, install_line};
 pub use prometheus::{Prometheus, PrometheusOptions, Target};

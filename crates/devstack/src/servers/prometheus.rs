@@ -154,29 +154,29 @@ fn program(path: &Path, home: &Home, port: u16) -> (Program, Ready) {
         end_signal: Signal::TERM,
         end_grace: Duration::from_secs(5),
     };
-    (program, Box::new(move |_| is_ready(port)))
+    (program, Box::new(move |_| answers(port, "/-/ready")))
 }
 
-/// One `GET /-/ready`.
-fn is_ready(port: u16) -> Result<(), String> {
+/// One `GET`.
+pub(super) fn answers(port: u16, path: &str) -> Result<(), String> {
     let ask = || -> std::io::Result<String> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut stream = TcpStream::connect_timeout(&address, PROBE_TIMEOUT)?;
         stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
         write!(
             stream,
-            "GET /-/ready HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
         )?;
         let mut answer = Vec::new();
         stream.take(16 * 1024).read_to_end(&mut answer)?;
         Ok(String::from_utf8_lossy(&answer).into_owned())
     };
-    let answer = ask().map_err(|error| format!("GET /-/ready: {error}"))?;
+    let answer = ask().map_err(|error| format!("GET {path}: {error}"))?;
     if answer.starts_with("HTTP/1.1 200 ") {
         return Ok(());
     }
     Err(format!(
-        "GET /-/ready: {}",
+        "GET {path}: {}",
         answer.lines().next().unwrap_or("an empty answer")
     ))
 }
