@@ -1,6 +1,7 @@
 //! Logs and metrics of the process. Both are global: set up once at start, before anything else.
 
 use crate::config::{LogConfig, LogFormat};
+use crate::metrics::FORGOTTEN_AFTER;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
 use std::sync::{Mutex, PoisonError};
@@ -91,7 +92,7 @@ pub fn install_metrics() -> Result<Metrics, TelemetryError> {
         return Ok(metrics.clone());
     }
     let metrics = Metrics {
-        handle: builder()?.install_recorder()?,
+        handle: builder(FORGOTTEN_AFTER)?.install_recorder()?,
     };
     *installed = Some(metrics.clone());
     let upkeep = metrics.handle.clone();
@@ -105,9 +106,9 @@ pub fn install_metrics() -> Result<Metrics, TelemetryError> {
     Ok(metrics)
 }
 
-fn builder() -> Result<PrometheusBuilder, BuildError> {
+fn builder(forgotten_after: Duration) -> Result<PrometheusBuilder, BuildError> {
     PrometheusBuilder::new()
-        .idle_timeout(MetricKindMask::GAUGE, Some(crate::metrics::FORGOTTEN_AFTER))
+        .idle_timeout(MetricKindMask::GAUGE, Some(forgotten_after))
         // For any other name: without buckets the exporter would make a summary of it, which cannot be added up.
         .set_buckets(&SECONDS_BUCKETS)?
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
@@ -124,7 +125,7 @@ mod tests {
 
     #[test]
     fn histograms_have_the_buckets_of_their_unit() {
-        let recorder = builder().unwrap().build_recorder();
+        let recorder = builder(FORGOTTEN_AFTER).unwrap().build_recorder();
         metrics::with_local_recorder(&recorder, || {
             metrics::histogram!("decide_seconds").record(0.003);
             metrics::histogram!("flush_size").record(3.0);
@@ -144,6 +145,24 @@ mod tests {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
         assert!(!text.contains("quantile"), "{text}");
+    }
+
+    #[test]
+    fn a_gauge_that_nobody_sets_any_more_vanishes_and_a_counter_stays() {
+        let recorder = builder(Duration::from_millis(50)).unwrap().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            metrics::gauge!("left").set(1.0);
+            metrics::counter!("counted").increment(1);
+            let give_up = std::time::Instant::now() + Duration::from_secs(10);
+            while recorder.handle().render().contains("left") {
+                assert!(std::time::Instant::now() < give_up, "it is still there");
+                metrics::gauge!("kept").set(1.0);
+                std::thread::yield_now();
+            }
+            metrics::gauge!("kept").set(1.0);
+            let text = recorder.handle().render();
+            assert!(text.contains("kept 1") && text.contains("counted 1"), "{text}");
+        });
     }
 
     #[test]

@@ -170,3 +170,97 @@ fn show(product: SharedString, shown: Shown) {
 fn number(units: i64) -> f64 {
     units as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stock::audit::GateAudit;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
+    fn audit(product_id: ProductId, drift: Option<i64>) -> StockAudit {
+        let gate = GateAudit {
+            counter: 7,
+            holds: 1,
+            held_units: 2,
+            overdue_holds: 0,
+            version: 3,
+            facts: 0,
+            drift,
+        };
+        StockAudit {
+            product_id,
+            database_stock: 10,
+            database_version: 3,
+            gate: Some(gate),
+        }
+    }
+
+    fn shown_as(audits: &[StockAudit], accounts: &[(ProductId, Account)], labelled_max: usize) -> String {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || products(audits, accounts, labelled_max));
+        recorder.handle().render()
+    }
+
+    #[test]
+    fn the_newest_products_have_names_and_the_others_are_one() {
+        let audits: Vec<StockAudit> = (1..=5).map(|product| audit(product, Some(-2))).collect();
+        let text = shown_as(&audits, &[], 2);
+        for line in [
+            "hotstock_hot_products 5",
+            "hotstock_product_stock_units{product=\"5\"} 10",
+            "hotstock_product_drift_units{product=\"4\"} 2",
+            "hotstock_product_stock_units{product=\"other\"} 30",
+            "hotstock_product_drift_units{product=\"other\"} 6",
+            "hotstock_product_gate_loaded{product=\"other\"} 3",
+        ] {
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line} is missing in\n{text}"
+            );
+        }
+        assert!(!text.contains("product=\"3\""), "{text}");
+    }
+
+    #[test]
+    fn a_gate_that_says_nothing_is_not_shown_as_right() {
+        let silent = StockAudit {
+            gate: None,
+            ..audit(1, None)
+        };
+        let text = shown_as(&[silent], &[], 10);
+        assert!(
+            text.contains("hotstock_product_drift_units{product=\"1\"} NaN"),
+            "{text}"
+        );
+        assert!(
+            text.contains("hotstock_product_gate_loaded{product=\"1\"} 0"),
+            "{text}"
+        );
+        // Ahead of the database: all it promises is too much.
+        let text = shown_as(&[audit(1, None)], &[], 10);
+        assert!(
+            text.contains("hotstock_product_drift_units{product=\"1\"} 7"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn units_sold_beyond_those_there_were_are_oversold() {
+        let account = Account {
+            sold: 12,
+            supplied: 10,
+            ..Account::default()
+        };
+        let text = shown_as(&[audit(1, Some(0))], &[(1, account)], 10);
+        assert!(
+            text.contains("hotstock_product_oversold_units{product=\"1\"} 2"),
+            "{text}"
+        );
+        // Of a ledger that is not caught up with nothing is said.
+        let text = shown_as(&[audit(1, Some(0))], &[], 10);
+        assert!(
+            !text.contains("hotstock_product_oversold_units{product=\"1\"}"),
+            "{text}"
+        );
+    }
+}
