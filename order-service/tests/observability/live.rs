@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
-use devstack::{Prometheus, PrometheusOptions, Target, wait_for};
+use devstack::{Prometheus, PrometheusOptions, Service, Target, wait_for};
 use reqwest::Client;
 use serde_json::{Value, json};
 
@@ -91,65 +91,64 @@ fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_query_of_dashboards_and_alerts_has_data_after_a_sale_with_a_redis_outage() {
-    let world = Arc::new(
-        World::start(&[("HOTSTOCK__BREAKER__DELAY_MS", "300")])
-            .await
-            .unwrap(),
-    );
-    let target = |job: &str, url: String| Target {
-        job: job.to_owned(),
-        url,
+/// A Prometheus with the shipped configuration, on the services of a world.
+async fn watch(world: Option<&World>) -> Result<(Prometheus, Asked)> {
+    let services = world.map_or_else(Vec::new, |world| vec![&world.product, &world.order]);
+    let target = |service: &&Service| Target {
+        job: service.name().to_owned(),
+        url: service.admin_url(),
     };
     let prometheus = Prometheus::start(PrometheusOptions {
         dir: None,
         config: repository("config/prometheus"),
-        targets: vec![
-            target("product-service", world.product.admin_url()),
-            target("order-service", world.order.admin_url()),
-        ],
+        targets: services.iter().map(target).collect(),
         interval: Some(SCRAPE),
         preferred_port: None,
     })
-    .await
-    .unwrap();
+    .await?;
     let asked = Asked {
         client: Client::new(),
         url: prometheus.url(),
     };
-    asked.until("count(up == 1) == 2").await.unwrap();
-    let from = now_s();
+    Ok((prometheus, asked))
+}
 
-    let product = world.hot_product(400).await.unwrap();
-    let scarce = world.hot_product(5).await.unwrap();
+/// A sale of two products, one of them scarce, in the middle of which Redis dies and comes back. Ends when Prometheus has
+/// seen all of it.
+async fn sale_with_an_outage(world: &Arc<World>, asked: &Asked) -> Result<[i64; 2]> {
+    let products = [world.hot_product(400).await?, world.hot_product(5).await?];
     let stop = Arc::new(AtomicBool::new(false));
-    let selling: Vec<_> = [product, product, scarce]
+    let selling: Vec<_> = [products[0], products[0], products[1]]
         .map(|product| tokio::spawn(buyers(world.clone(), product, stop.clone())))
         .into();
     asked
         .until("sum(hotstock_decisions_total{outcome=\"done\"}) > 10")
-        .await
-        .unwrap();
-    world.stack.redis.kill().unwrap();
-    asked
-        .until("hotstock_breaker_state{state=\"open\"} == 1")
-        .await
-        .unwrap();
-    world.stack.redis.restart().await.unwrap();
-    asked
-        .until("hotstock_breaker_state{state=\"closed\"} == 1")
-        .await
-        .unwrap();
-    asked
-        .until("hotstock_product_unaccounted_units{product!=\"other\"} == 0")
-        .await
-        .unwrap();
-    asked.until("hotstock:decisions_done:rate1m > 0").await.unwrap();
+        .await?;
+    world.stack.redis.kill()?;
+    asked.until("hotstock_breaker_state{state=\"open\"} == 1").await?;
+    world.stack.redis.restart().await?;
+    for seen in [
+        "hotstock_breaker_state{state=\"closed\"} == 1",
+        "hotstock_product_unaccounted_units{product!=\"other\"} == 0",
+        "hotstock:decisions_done:rate1m > 0",
+    ] {
+        asked.until(seen).await?;
+    }
     stop.store(true, Ordering::Relaxed);
     for buyer in selling {
-        buyer.await.unwrap().unwrap();
+        buyer.await??;
     }
+    Ok(products)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_query_of_dashboards_and_alerts_has_data_after_a_sale_with_a_redis_outage() {
+    let world = World::start(&[("HOTSTOCK__BREAKER__DELAY_MS", "300")]).await;
+    let world = Arc::new(world.unwrap());
+    let (_prometheus, asked) = watch(Some(&world)).await.unwrap();
+    asked.until("count(up == 1) == 2").await.unwrap();
+    let from = now_s();
+    let products = sale_with_an_outage(&world, &asked).await.unwrap();
 
     let mut silent = Vec::new();
     for (place, expression) in everything(&asked).await.unwrap() {
@@ -167,13 +166,11 @@ async fn every_query_of_dashboards_and_alerts_has_data_after_a_sale_with_a_redis
         }
     }
     assert!(silent.is_empty(), "{}", silent.join("\n"));
-    let oversold = asked
-        .numbers("product:hotstock_oversold_units:max > 0", from, now_s())
-        .await;
-    assert_eq!(oversold.unwrap(), 0, "nothing is oversold");
+    let oversold = asked.numbers("product:hotstock_oversold_units:max > 0", from, now_s());
+    assert_eq!(oversold.await.unwrap(), 0, "nothing is oversold");
     world
         .stack
-        .wait_until_balanced(&[product, scarce], PATIENCE)
+        .wait_until_balanced(&products, PATIENCE)
         .await
         .unwrap();
 }
@@ -223,19 +220,7 @@ async fn everything(asked: &Asked) -> Result<Vec<(String, String)>> {
 /// The alerts as Prometheus understands them.
 #[tokio::test(flavor = "multi_thread")]
 async fn which_alerts_there_are() {
-    let prometheus = Prometheus::start(PrometheusOptions {
-        dir: None,
-        config: repository("config/prometheus"),
-        targets: Vec::new(),
-        interval: None,
-        preferred_port: None,
-    })
-    .await
-    .unwrap();
-    let asked = Asked {
-        client: Client::new(),
-        url: prometheus.url(),
-    };
+    let (_prometheus, asked) = watch(None).await.unwrap();
     let rules = asked
         .get("/api/v1/rules", &[("type", "alert".to_owned())])
         .await

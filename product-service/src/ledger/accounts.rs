@@ -37,6 +37,8 @@ pub struct Stretch {
     pub supplied: i64,
 }
 
+type StretchColumns = (i64, i64, i64, i64, Option<i64>, i64, i64);
+
 /// The rows above one version of each product, at most `rows_max` of each, added up. Everything is of one moment.
 ///
 /// # Errors
@@ -61,7 +63,7 @@ pub async fn stretches(
         drop(Object::take(connection));
         return Err(LedgerError::Timeout);
     };
-    let rows: Vec<(i64, i64, i64, i64, Option<i64>, i64, i64)> = rows?;
+    let rows: Vec<StretchColumns> = rows?;
     Ok(rows
         .into_iter()
         .map(
