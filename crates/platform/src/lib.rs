@@ -8,6 +8,7 @@ pub mod batch;
 pub mod config;
 pub mod database;
 pub mod http;
+pub mod metrics;
 pub mod named;
 pub mod serve;
 pub mod telemetry;

@@ -37,7 +37,7 @@ async fn fresh_url() -> String {
 }
 
 async fn fresh() -> Pool {
-    pool(&config(&fresh_url().await)).unwrap()
+    pool("test", &config(&fresh_url().await)).unwrap()
 }
 
 #[derive(QueryableByName)]
@@ -187,10 +187,13 @@ fn connections_outlive_the_runtime_that_asked_for_them() {
 async fn a_frozen_or_dead_server_is_given_up_in_time() {
     let postgres = Postgres::start(PostgresOptions::default()).await.unwrap();
     let url = postgres.create_unique_database("frozen").await.unwrap();
-    let pool = pool(&DatabaseConfig {
-        connect_timeout_ms: 300,
-        ..config(&url)
-    })
+    let pool = pool(
+        "test",
+        &DatabaseConfig {
+            connect_timeout_ms: 300,
+            ..config(&url)
+        },
+    )
     .unwrap();
     postgres.signal(Signal::STOP).unwrap();
     let started = Instant::now();
@@ -210,7 +213,7 @@ async fn a_frozen_or_dead_server_is_given_up_in_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn several_instances_migrate_at_once_and_each_version_is_applied_once() {
     let url = fresh_url().await;
-    let pool = pool(&config(&url)).unwrap();
+    let pool = pool("test", &config(&url)).unwrap();
     assert_eq!(
         pending(&pool, &MIGRATIONS).await.unwrap(),
         ["20261101000001", "20261101000002"]
@@ -247,7 +250,7 @@ async fn a_failing_migration_leaves_nothing_of_itself_and_frees_the_lock() {
         error.contains("2026-11-01-000002_broken") && error.contains("nowhere"),
         "{error}"
     );
-    let pool = pool(&config(url.expose())).unwrap();
+    let pool = pool("test", &config(url.expose())).unwrap();
     assert_eq!(pending(&pool, &BROKEN).await.unwrap(), ["20261101000002"]);
     let mut connection = pool.get().await.unwrap();
     assert_eq!(

@@ -21,6 +21,7 @@ use contracts::messaging::{Route, TRACE_CONTEXT, TRACE_CONTEXT_MAX};
 use super::acks::{Acks, Word};
 use super::{AmqpError, Link, connect, declare_route, in_time, topology};
 use crate::config::Secret;
+use crate::metrics::{self, Words};
 
 /// Pause before the connection is made anew.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -69,9 +70,9 @@ impl Consumer {
         H: Fn(Delivery) -> F + Send + Sync + 'static,
         F: Future<Output = Handled> + Send + 'static,
     {
-        let handle = Arc::new(handle);
+        let (handle, deliveries) = (Arc::new(handle), metrics::deliveries(self.name));
         loop {
-            match self.consume(&handle).await {
+            match self.consume(&handle, &deliveries).await {
                 Ok(()) if self.stop.is_cancelled() => return,
                 Ok(()) => self.link.down(self.name, &"the queue or the connection is gone"),
                 Err(error) => self.link.down(self.name, &error),
@@ -84,7 +85,7 @@ impl Consumer {
     }
 
     /// Until the queue or the connection is gone, or the service stops and everything under way is dealt with.
-    async fn consume<H, F>(&self, handle: &Arc<H>) -> Result<(), AmqpError>
+    async fn consume<H, F>(&self, handle: &Arc<H>, counted: &Words) -> Result<(), AmqpError>
     where
         H: Fn(Delivery) -> F + Send + Sync + 'static,
         F: Future<Output = Handled> + Send + 'static,
@@ -108,6 +109,7 @@ impl Consumer {
                 delivery = deliveries.next() => match delivery {
                     Some(Ok(delivery)) => {
                         acks.delivered(delivery.delivery_tag);
+                        counted.count(usize::from(delivery.redelivered), 1);
                         tokio::spawn(handled(delivery, Arc::clone(handle), settle.clone()));
                     }
                     Some(Err(error)) => return Err(error.into()),

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{AmqpError, Link, connect, declare, in_time};
 use crate::config::Secret;
+use crate::metrics::{self, Words};
 
 const PERSISTENT: u8 = 2;
 
@@ -49,6 +50,7 @@ pub struct Publisher {
     confirm_timeout: Duration,
     link: Link,
     open: Option<(Connection, Channel)>,
+    counted: Words,
 }
 
 impl Publisher {
@@ -70,6 +72,7 @@ impl Publisher {
             confirm_timeout,
             link: Link::default(),
             open: None,
+            counted: metrics::published(name),
         }
     }
 
@@ -139,6 +142,9 @@ impl Publisher {
                 Ok(Err(error)) => Published::Failed(error.to_string()),
                 Err(_) => Published::Failed("not sent in time".to_owned()),
             });
+        }
+        for one in &published {
+            self.counted.count(usize::from(*one != Published::Confirmed), 1);
         }
         if let Some(Published::Failed(why)) = published.iter().find(|one| **one != Published::Confirmed) {
             self.link.down(self.name, why);

@@ -7,6 +7,7 @@ mod control;
 mod flash_sale;
 mod keep;
 mod lock;
+mod observe;
 mod prepare;
 mod project;
 mod show;
