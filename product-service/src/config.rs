@@ -30,6 +30,34 @@ pub struct Config {
     pub ledger: LedgerConfig,
     /// Messages.
     pub rabbitmq: RabbitMqConfig,
+    /// The operators' page.
+    pub console: ConsoleConfig,
+    /// The public page of a sale.
+    pub sale: SaleConfig,
+}
+
+/// Section `[console]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsoleConfig {
+    /// Browsers that may watch at once, 1..=1000.
+    pub viewers_max: usize,
+    /// Where order-service's console is, as browsers reach it; empty: no link.
+    pub orders_url: String,
+}
+
+/// Section `[sale]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SaleConfig {
+    /// Browsers that may watch sales at once, 1..=100000.
+    pub viewers_max: usize,
+    /// order-service's public API.
+    pub orders_url: String,
+    /// Longest wait for its answer, ms, 100..=60000.
+    pub orders_timeout_ms: u64,
+    /// Orders that may be under way, 1..=100000.
+    pub orders_in_flight_max: usize,
 }
 
 /// Section `[rabbitmq]`.
@@ -155,6 +183,18 @@ impl Config {
             "rabbitmq.confirm_timeout_ms",
             self.rabbitmq.confirm_timeout_ms,
             100..=60_000,
+        )?;
+        in_range("console.viewers_max", self.console.viewers_max, 1..=1000)?;
+        in_range("sale.viewers_max", self.sale.viewers_max, 1..=100_000)?;
+        in_range(
+            "sale.orders_timeout_ms",
+            self.sale.orders_timeout_ms,
+            100..=60_000,
+        )?;
+        in_range(
+            "sale.orders_in_flight_max",
+            self.sale.orders_in_flight_max,
+            1..=100_000,
         )
     }
 

@@ -83,7 +83,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     database::migrate(&config.database.url, MIGRATIONS)
         .await
         .context("migrating the database")?;
-    let (app, tasks) = App::start(&config)?;
+    let (app, tasks) = App::start(&config, recorded.clone(), &stop)?;
     let messaging = Messaging::start(&app, &config.rabbitmq);
     let health = health(&app, &messaging, &config)?;
     let served = run(

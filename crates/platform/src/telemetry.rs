@@ -40,7 +40,9 @@ pub enum TelemetryError {
 /// [`TelemetryError::Filter`] when the filter cannot be parsed.
 pub fn init(config: &LogConfig) -> Result<(), TelemetryError> {
     let filter = EnvFilter::try_new(&config.filter)?;
-    let registry = tracing_subscriber::registry().with(filter).with(event_log::layer());
+    let registry = tracing_subscriber::registry()
+        .with(filter)
+        .with(event_log::layer());
     let lines = fmt::layer().with_writer(std::io::stderr);
     let installed = match config.format {
         LogFormat::Human => registry.with(lines).try_init(),

@@ -10,6 +10,7 @@ pub mod lanes;
 pub mod movements;
 pub mod products;
 mod schema;
+pub mod shown;
 mod sql;
 pub mod standing;
 mod words;

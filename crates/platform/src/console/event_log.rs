@@ -60,7 +60,10 @@ impl<S: Subscriber> Layer<S> for Keep {
         let line = Line {
             at_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
             level: event.metadata().level().as_str(),
-            text: format!("{}{}", text.message, text.fields).chars().take(TEXT_MAX).collect(),
+            text: format!("{}{}", text.message, text.fields)
+                .chars()
+                .take(TEXT_MAX)
+                .collect(),
         };
         let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() == KEPT_MAX {

@@ -65,9 +65,8 @@ impl<K: Eq + Hash + Clone> Live<K> {
             return Err(Problem::new(ErrorCode::RetryLater).details(json!({ "reason": "draining" })));
         }
         let Ok(place) = self.inner.places.clone().try_acquire_owned() else {
-            return Err(
-                Problem::new(ErrorCode::TooManyRequests).details(json!({ "viewersMax": self.inner.viewers_max }))
-            );
+            return Err(Problem::new(ErrorCode::TooManyRequests)
+                .details(json!({ "viewersMax": self.inner.viewers_max })));
         };
         let mut snapshots = match self.watched().entry(key) {
             Entry::Occupied(watched) => watched.get().subscribe(),

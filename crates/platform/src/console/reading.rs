@@ -142,7 +142,10 @@ mod tests {
     fn counters_are_summed_over_other_labels() {
         let reading = Reading::parse(TEXT);
         let sums = reading.by("decided_total", "outcome");
-        assert_eq!(sums, [("done".to_owned(), 7.0), ("replay".to_owned(), 1.0)].into());
+        assert_eq!(
+            sums,
+            [("done".to_owned(), 7.0), ("replay".to_owned(), 1.0)].into()
+        );
         assert_eq!(reading.by("open", "outcome"), [(String::new(), 1.0)].into());
         assert!(reading.by("nobody", "outcome").is_empty());
     }
