@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use platform::amqp::validate_url;
-use platform::config::{ConfigError, DatabaseConfig, LogConfig, Secret, ServerConfig, in_range, load};
+use platform::config::{
+    ConfigError, ConsoleConfig, DatabaseConfig, LogConfig, Secret, ServerConfig, in_range, load,
+};
 use serde::{Deserialize, Serialize};
 
 /// The shipped file: the defaults, and their documentation.
@@ -34,16 +36,6 @@ pub struct Config {
     pub console: ConsoleConfig,
     /// The public page of a sale.
     pub sale: SaleConfig,
-}
-
-/// Section `[console]`.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct ConsoleConfig {
-    /// Browsers that may watch at once, 1..=1000.
-    pub viewers_max: usize,
-    /// Where order-service's console is, as browsers reach it; empty: no link.
-    pub orders_url: String,
 }
 
 /// Section `[sale]`.
@@ -184,7 +176,7 @@ impl Config {
             self.rabbitmq.confirm_timeout_ms,
             100..=60_000,
         )?;
-        in_range("console.viewers_max", self.console.viewers_max, 1..=1000)?;
+        self.console.validate()?;
         in_range("sale.viewers_max", self.sale.viewers_max, 1..=100_000)?;
         in_range(
             "sale.orders_timeout_ms",

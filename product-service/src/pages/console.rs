@@ -19,7 +19,7 @@ pub fn page(orders_console_url: &str) -> HttpResponse {
         own: ASSETS,
         charts: true,
         events: "/console/events",
-        nav: shell::nav("Stock", "Orders", orders_console_url),
+        nav: shell::nav([("Stock", None), ("Orders", Some(orders_console_url))]),
         main: main(),
     }
     .answer()

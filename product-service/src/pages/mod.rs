@@ -61,7 +61,7 @@ impl Pages {
             console: Live::new(config.console.viewers_max, stop.clone()),
             sales: Live::new(config.sale.viewers_max, stop.clone()),
             orders: OrderClient::new(&config.sale)?,
-            orders_console_url: config.console.orders_url.clone(),
+            orders_console_url: config.console.other_url.clone(),
         };
         let instance = format!(
             "product-service at {}, process {}",

@@ -27,13 +27,18 @@ pub struct Page<'a> {
     pub main: Markup,
 }
 
-/// A link at the top to another console, or the name of this one.
+/// The two consoles at the top, each with its name and URL. This one has none; one that nobody has configured is left out.
 #[must_use]
-pub fn nav(here: &str, other: &str, other_url: &str) -> Markup {
+pub fn nav(consoles: [(&str, Option<&str>); 2]) -> Markup {
     html! {
         nav aria-label="Consoles" {
-            a href="/console" aria-current="page" { (here) }
-            @if !other_url.is_empty() { a href=(other_url) { (other) } }
+            @for (name, url) in consoles {
+                @match url {
+                    None => a href="/console" aria-current="page" { (name) },
+                    Some("") => {},
+                    Some(url) => a href=(url) { (name) },
+                }
+            }
         }
     }
 }
