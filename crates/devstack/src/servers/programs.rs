@@ -13,6 +13,8 @@ pub enum ServerKind {
     Redis,
     /// RabbitMQ: the messages between the services.
     RabbitMq,
+    /// Chromium: no server, but the tests of the pages look through it.
+    Chromium,
 }
 
 /// A package manager that can install the servers.
@@ -28,7 +30,7 @@ pub enum PackageManager {
 }
 
 impl ServerKind {
-    /// All of them.
+    /// What the services stand on.
     pub const ALL: [Self; 3] = [Self::Postgres, Self::Redis, Self::RabbitMq];
 
     /// The name people know it by.
@@ -38,6 +40,7 @@ impl ServerKind {
             Self::Postgres => "PostgreSQL",
             Self::Redis => "Redis",
             Self::RabbitMq => "RabbitMQ",
+            Self::Chromium => "Chromium",
         }
     }
 
@@ -78,6 +81,7 @@ impl ServerKind {
             (Self::Redis, PackageManager::Brew) => "redis",
             (Self::RabbitMq, PackageManager::Apt { .. }) => "rabbitmq-server",
             (Self::RabbitMq, PackageManager::Brew) => "rabbitmq",
+            (Self::Chromium, _) => "chromium",
         }
     }
 
@@ -95,6 +99,7 @@ impl ServerKind {
             Self::Redis => &["redis-server"],
             // Debian has wrappers in /usr/sbin that want to be root; `rabbitmq-env` is only beside the real program.
             Self::RabbitMq => &["rabbitmq-server", "rabbitmq-env"],
+            Self::Chromium => &["chromium"],
         }
     }
 }
@@ -172,6 +177,7 @@ fn search_path() -> Vec<PathBuf> {
         folders.push(Path::new(prefix).join("rabbitmq/sbin"));
     }
     folders.push(PathBuf::from("/usr/lib/rabbitmq/bin"));
+    folders.push(PathBuf::from("/Applications/Chromium.app/Contents/MacOS"));
     folders.push(PathBuf::from("/usr/sbin"));
     folders
 }

@@ -22,7 +22,8 @@ pub(crate) struct TestArgs {
 /// Every test of the workspace; ends with cargo's exit status.
 pub(crate) async fn run(args: &TestArgs) -> Result<ExitCode> {
     let project = Project::find()?;
-    prepare::ensure_installed(&ServerKind::ALL, args.install).await?;
+    let needed = [&ServerKind::ALL[..], &[ServerKind::Chromium]].concat();
+    prepare::ensure_installed(&needed, args.install).await?;
     let status = project
         .cargo()
         .args(["test", "--workspace", "--no-fail-fast"])
