@@ -27,7 +27,7 @@ pub fn page(other_console_url: &str) -> HttpResponse {
 
 fn main() -> Markup {
     html! {
-        (shell::place("Orders, outbox and backlog are read from Postgres: true for all instances. Conclusions, times and the broker are this instance’s."))
+        (shell::place("Of all instances: orders, outbox, backlog. Of this one: conclusions, times, broker."))
         p #database-lost .notice role="alert" hidden { "The database does not answer. Orders are shown as they were last seen." }
         div .tiles {
             (shell::tile("orders-per-s", "Orders per second", "all instances"))

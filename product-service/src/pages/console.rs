@@ -27,10 +27,10 @@ pub fn page(orders_console_url: &str) -> HttpResponse {
 
 fn main() -> Markup {
     html! {
-        (shell::place("Stock, gate and sold are read from Postgres and Redis: true for all instances. Answers, times and breaker are this instance’s."))
+        (shell::place("Of all instances: stock, gate, sold. Of this one: answers, times, breaker."))
         p #database-lost .notice role="alert" hidden { "The database does not answer. Products are shown as they were last seen." }
         div .tiles {
-            (shell::tile("sold", "Sold per second", "all instances, hot and shown"))
+            (shell::tile("sold", "Sold per second", "all instances, products below"))
             (shell::tile("answered", "Answers per second", "this instance"))
             (shell::tile("p99", "Decision, p99", "this instance, last second"))
             (shell::tile("drift", "Drift", "gate against ledger"))

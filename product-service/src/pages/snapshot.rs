@@ -41,7 +41,7 @@ struct Snapshot<'a> {
     hot_products: usize,
     /// Of the products shown, by all instances.
     sold_per_s: Option<f64>,
-    answers: Answers,
+    answers: Option<Answers>,
     gate_p99_s: Option<f64>,
     decide_p99_s: Option<f64>,
     set_aside: f64,
@@ -131,9 +131,7 @@ pub(super) async fn run(sources: Sources, instance: String, live: Live<()>) {
                 database_answers,
                 hot_products: sources.hot.all().len(),
                 sold_per_s: sold_per_s.filter(|_| database_answers),
-                answers: span
-                    .map(|(first, last, seconds)| answers(&first.recorded, &last.recorded, seconds))
-                    .unwrap_or_default(),
+                answers: span.map(|(first, last, seconds)| answers(&first.recorded, &last.recorded, seconds)),
                 gate_p99_s: p99(metrics::GATE_SECONDS),
                 decide_p99_s: p99(metrics::DECIDE_SECONDS),
                 set_aside: span.map_or(0.0, |(_, last, _)| {

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::stage::{PATIENT_WITH_REDIS, Stage, TestResult, confirm, until_shown};
 
-async fn order(stage: &Stage, version: &str, product: i64) -> Result<Value> {
-    let body = json!({ "productId": product, "quantity": 1, "buyerId": "ada" });
+async fn order(stage: &Stage, version: &str, product: i64, quantity: i64) -> Result<Value> {
+    let body = json!({ "productId": product, "quantity": quantity, "buyerId": "ada" });
     stage
         .ask(
             Method::POST,
@@ -26,7 +26,7 @@ fn row(order: &Value) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_orders_console_follows_orders_and_every_action_works() -> TestResult {
     let stage = Stage::new(&PATIENT_WITH_REDIS).await?;
-    let product = stage.product("Poster", 2, false, json!({})).await?;
+    let product = stage.product("Poster", 3, false, json!({})).await?;
     let tab = stage
         .browser
         .open(&format!("{}/console", stage.order.admin_url()), Screen::DESKTOP)
@@ -35,22 +35,22 @@ async fn the_orders_console_follows_orders_and_every_action_works() -> TestResul
     until_shown(&tab, "#broker", "connected").await?;
 
     let [first, second] = [
-        order(&stage, "v1", product).await?,
-        order(&stage, "v2", product).await?,
+        order(&stage, "v1", product, 1).await?,
+        order(&stage, "v2", product, 1).await?,
     ];
     until_shown(&tab, &row(&first), "confirmed").await?;
     until_shown(&tab, &row(&second), "confirmed").await?;
-    let late = order(&stage, "v1", product).await?;
-    until_shown(&tab, &row(&late), "failed insufficient stock").await?;
+    let large = order(&stage, "v1", product, 5).await?;
+    until_shown(&tab, &row(&large), "failed insufficient stock").await?;
 
     // There is stock again: the failed order is sent again from its row.
     let adjust = format!("{}/v1/products/{product}/stock/adjust", stage.product.url());
-    let delta = json!({ "delta": 1, "reason": "MANUAL" });
+    let delta = json!({ "delta": 9, "reason": "MANUAL" });
     stage
         .ask(Method::POST, &adjust, Some(delta), Some("restock"))
         .await?;
-    confirm(&tab, &format!("{} button", row(&late)), "Sent again.").await?;
-    until_shown(&tab, &row(&late), "confirmed").await?;
+    confirm(&tab, &format!("{} button", row(&large)), "Sent again.").await?;
+    until_shown(&tab, &row(&large), "confirmed").await?;
 
     // A message that was given up.
     let (database, connection) = tokio_postgres::connect(&stage.orders_url, tokio_postgres::NoTls).await?;

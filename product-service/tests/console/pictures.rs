@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use chrono::{TimeDelta, Utc};
 use devstack::Screen;
-use reqwest::Method;
 use serde_json::json;
 
 use crate::stage::{Crowd, PATIENT_WITH_REDIS, Stage, TestResult, until_above, until_shown};
@@ -103,13 +102,6 @@ async fn sale(stage: &Stage) -> anyhow::Result<([i64; 2], Crowd)> {
             json!({ "saleEndsAt": soon }),
         )
         .await?;
-    let orders = format!("{}/v2/orders", stage.order.url());
-    for buyer in 1..=30 {
-        let product = if buyer % 3 == 0 { ticket } else { sneaker };
-        let body =
-            json!({ "productId": product, "quantity": 1 + buyer % 2, "buyerId": format!("buyer-{buyer}") });
-        stage.ask(Method::POST, &orders, Some(body), None).await?;
-    }
-    let crowd = stage.crowd(&[(sneaker, 12), (ticket, 3)]);
+    let crowd = stage.crowd(&[(sneaker, 10), (ticket, 2)], &[(sneaker, 2), (ticket, 1)]);
     Ok(([sneaker, ticket], crowd))
 }

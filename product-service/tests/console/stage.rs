@@ -116,12 +116,25 @@ impl Stage {
         Ok(request.send().await?.json().await?)
     }
 
-    /// Buyers of these products, one unit at a time, `weight` of them for each, until the crowd is dropped.
-    pub(crate) fn crowd(&self, products: &[(i64, usize)]) -> Crowd {
+    /// Buyers of these products, one unit at a time, so many of each: straight from product-service, or by orders (v2).
+    pub(crate) fn crowd(&self, straight: &[(i64, usize)], by_order: &[(i64, usize)]) -> Crowd {
         let done = Arc::new(AtomicBool::new(false));
         let mut buyers = JoinSet::new();
-        for (product, weight) in products {
-            for _ in 0..*weight {
+        for (product, buyers_of_it) in by_order {
+            for _ in 0..*buyers_of_it {
+                let (client, done, product) = (self.client.clone(), done.clone(), *product);
+                let url = format!("{}/v2/orders", self.order.url());
+                buyers.spawn(async move {
+                    while !done.load(Ordering::Relaxed) {
+                        let buyer = format!("buyer-{}", new_order() % 1000);
+                        let body = json!({ "productId": product, "quantity": 1, "buyerId": buyer });
+                        client.post(&url).json(&body).timeout(PATIENCE).send().await.ok();
+                    }
+                });
+            }
+        }
+        for (product, buyers_of_it) in straight {
+            for _ in 0..*buyers_of_it {
                 let (client, done, product) = (self.client.clone(), done.clone(), *product);
                 let url = format!(
                     "{}/v1/products/{product}/stock/decrease-by-order",

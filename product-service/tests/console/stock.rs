@@ -19,7 +19,7 @@ async fn numbers_move_during_a_sale_and_the_breaker_follows_redis() -> TestResul
     until_shown(&tab, "#breaker", "closed").await?;
     until_shown(&tab, &card(product, "counter"), "1,000,000").await?;
 
-    let crowd = stage.crowd(&[(product, 8)]);
+    let crowd = stage.crowd(&[(product, 8)], &[]);
     until_above(&tab, "#sold", 0.0).await?;
     until_above(&tab, "#answered", 0.0).await?;
     let sold = number(&tab, &card(product, "sold")).await?;

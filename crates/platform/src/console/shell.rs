@@ -15,7 +15,7 @@ pub struct Page<'a> {
     pub title: &'a str,
     /// Where the page's files are.
     pub assets_at: &'a str,
-    /// The page's own files; scripts among them run in this order, after the shared ones.
+    /// The page's own files: styles and scripts, each in this order, after the shared ones.
     pub own: &'static [Asset],
     /// Whether it has charts.
     pub charts: bool,
@@ -131,7 +131,10 @@ impl Page<'_> {
 
     fn html(self) -> Markup {
         let url = |name| assets::url(self.assets_at, name, self.own);
-        let scripts = self.own.iter().map(|asset| asset.name);
+        let named = |ending: &'static str| {
+            let names = self.own.iter().map(|asset| asset.name);
+            names.filter(move |name| name.ends_with(ending))
+        };
         html! {
             (DOCTYPE)
             html lang="en" {
@@ -143,12 +146,13 @@ impl Page<'_> {
                     link rel="icon" type="image/svg+xml" href=(url("icon.svg"));
                     @if self.charts { link rel="stylesheet" href=(url("uplot.css")); }
                     link rel="stylesheet" href=(url("console.css"));
+                    @for style in named(".css") { link rel="stylesheet" href=(url(style)); }
                     script src=(url("shell.js")) defer {}
                     @if self.charts {
                         script src=(url("uplot.js")) defer {}
                         script src=(url("charts.js")) defer {}
                     }
-                    @for script in scripts.filter(|name| name.ends_with(".js")) { script src=(url(script)) defer {} }
+                    @for script in named(".js") { script src=(url(script)) defer {} }
                 }
                 body data-events=(self.events) {
                     a .skip href="#main" { "Skip to content" }

@@ -3,8 +3,8 @@
 
 (() => {
   const { byId, call, write, mark, element, each, count, rate, millis, span, confirm, outcome } = hotstock;
-  const rates = hotstock.chart("rates", [{ label: "ordered" }, { label: "confirmed" }, { label: "failed", dash: [6, 4] }], rate);
-  const backlog = hotstock.chart("backlog", [{ label: "orders pending" }, { label: "messages to publish" }], count);
+  const rates = hotstock.chart("rates", [{ label: "ordered" }, { label: "confirmed" }, { label: "failed", dash: [6, 4] }], rate, 10);
+  const backlog = hotstock.chart("backlog", [{ label: "orders pending" }, { label: "messages to publish" }], count, 10);
 
   function show(now) {
     hotstock.instance(now);
@@ -14,7 +14,7 @@
     const failed = (now.concluded.failed ?? 0) + now.turnedAwayPerS;
     write(byId("orders-per-s"), rate(now.ordersPerS));
     write(byId("confirmed"), rate(confirmed));
-    write(byId("confirmed-about"), `this instance, written in ${millis(now.writeP99S)} (p99)`);
+    write(byId("confirmed-about"), now.writeP99S === null ? "this instance" : `written in ${millis(now.writeP99S)}, p99`);
     write(byId("pending"), count(now.pending));
     write(byId("pending-about"), now.pending > 0 ? `oldest ${span(now.pendingOldestS * 1000)}` : "✓ none waits");
     rates(now.atMs, [now.ordersPerS, confirmed, failed]);

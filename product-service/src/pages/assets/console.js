@@ -3,21 +3,21 @@
 
 (() => {
   const { byId, call, write, mark, element, each, count, rate, millis, span, length, confirm, outcome } = hotstock;
-  const rates = hotstock.chart("rates", [{ label: "sold" }, { label: "answered" }, { label: "sold out", dash: [6, 4] }], rate);
+  const rates = hotstock.chart("rates", [{ label: "sold" }, { label: "answered" }, { label: "sold out", dash: [6, 4] }], rate, 10);
   const times = hotstock.chart("times", [{ label: "decision in Postgres" }, { label: "gate in Redis" }],
-    (s) => (s === 0 ? "0" : millis(s)));
+    (s) => (s === 0 ? "0" : millis(s)), 0.01);
 
   function show(now) {
     hotstock.instance(now);
     hotstock.events(now.events);
     byId("database-lost").hidden = now.databaseAnswers;
-    const answered = Object.values(now.answers).reduce((sum, each) => sum + each, 0);
+    const answered = now.answers && Object.values(now.answers).reduce((sum, each) => sum + each, 0);
     write(byId("sold"), rate(now.soldPerS));
     write(byId("answered"), rate(answered));
     write(byId("p99"), millis(now.decideP99S));
-    rates(now.atMs, [now.soldPerS, answered, now.answers.soldOut]);
+    rates(now.atMs, [now.soldPerS, answered, now.answers?.soldOut]);
     times(now.atMs, [now.decideP99S, now.gateP99S]);
-    mix(now.answers, answered);
+    if (now.answers) mix(now.answers, answered);
     breaker(now.breaker);
     drift(now);
     products(now);

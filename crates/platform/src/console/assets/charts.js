@@ -1,7 +1,8 @@
 // Live charts of the last minutes, drawn by uPlot. Colours come from the style sheet, light or dark.
 "use strict";
 
-hotstock.chart = (id, series, format) => {
+// `least` is the smallest top of the scale: without it noise around nothing would fill the chart.
+hotstock.chart = (id, series, format, least) => {
   const KEPT = 600;
   const { byId, write, element } = hotstock;
   const [box, legend] = [byId(id), byId(`${id}-legend`)];
@@ -25,10 +26,10 @@ hotstock.chart = (id, series, format) => {
     };
     plot = new uPlot({
       width: box.clientWidth, height: 180, legend: { show: false }, cursor: { y: false, points: { size: 6 } },
-      padding: [8, 8, 0, 0],
-      scales: { y: { range: (_, __, max) => [0, Math.max(max * 1.15, 0.001)] } },
+      padding: [8, 4, 0, 0],
+      scales: { y: { range: (_, __, max) => [0, Math.max(max * 1.15, least)] } },
       axes: [
-        { ...axis, grid: { show: false }, space: 90, values: (_, at) => at.map((s) => hotstock.clock.format(s * 1000)) },
+        { ...axis, grid: { show: false }, size: 28, space: 90, values: (_, at) => at.map((s) => hotstock.clock.format(s * 1000)) },
         { ...axis, size: 58, space: 36, values: (_, at) => at.map(format) },
       ],
       series: [{}, ...series.map(({ dash }, at) => ({
