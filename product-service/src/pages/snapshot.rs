@@ -147,8 +147,8 @@ pub(super) async fn run(sources: Sources, instance: String, live: Live<()>) {
 async fn read(sources: &Sources) -> Result<Vec<Card>, LedgerError> {
     let shown = shown::newest(&sources.pool, HOT_MAX, OTHERS_MAX).await?;
     let mut cards: Vec<Card> = shown.into_iter().map(card).collect();
-    if sources.gate.breaker.state() != BreakerState::Open {
-        let hot: Vec<ProductId> = cards.iter().filter(|card| card.hot).map(|card| card.id).collect();
+    let hot: Vec<ProductId> = cards.iter().filter(|card| card.hot).map(|card| card.id).collect();
+    if !hot.is_empty() && sources.gate.breaker.state() != BreakerState::Open {
         let audits = audit_some(&sources.gate, &sources.pool, &hot).await?;
         let mut gates: HashMap<_, _> = audits
             .into_iter()

@@ -30,7 +30,7 @@ hotstock.chart = (id, series, format, least) => {
       scales: { y: { range: (_, __, max) => [0, Math.max(max * 1.15, least)] } },
       axes: [
         { ...axis, grid: { show: false }, size: 28, space: 90, values: (_, at) => at.map((s) => hotstock.clock.format(s * 1000)) },
-        { ...axis, size: 58, space: 36, values: (_, at) => at.map(format) },
+        { ...axis, size: 68, space: 36, values: (_, at) => at.map(format) },
       ],
       series: [{}, ...series.map(({ dash }, at) => ({
         stroke: colour(`--series-${at + 1}`), width: 2, dash, spanGaps: false, points: { show: false },

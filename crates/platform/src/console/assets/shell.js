@@ -234,18 +234,28 @@ const hotstock = (() => {
       }));
     };
     byId("letters-look").addEventListener("click", show);
-    const act = (verb, text, danger, done) => confirm({
-      title: `${verb} dead letters`, text, verb, danger,
-      run: async () => {
-        const answer = await call("POST", `/admin/dead-letters/${verb.toLowerCase()}?limit=1000`);
-        await show();
-        return outcome(answer, `${answer.body?.count} ${done}`);
-      },
-    });
+    // Exactly as many as there are now: what comes back at once, since nobody can read it any better, is not taken again.
+    const act = (verb, text, danger, done) => {
+      let there = 0;
+      confirm({
+        title: `${verb} dead letters`, text, verb, danger,
+        look: async () => {
+          const answer = await call("GET", "/admin/dead-letters?limit=100");
+          there = answer.ok ? answer.body.length : 0;
+          return outcome(answer, there === 100 ? "The oldest 100." : `There are ${there}.`);
+        },
+        run: async () => {
+          if (there === 0) return element("p.muted", "Nothing to do.");
+          const answer = await call("POST", `/admin/dead-letters/${verb.toLowerCase()}?limit=${there}`);
+          await show();
+          return outcome(answer, `${answer.body?.count} ${done}`);
+        },
+      });
+    };
     byId("letters-replay").addEventListener("click", () =>
-      act("Replay", "Puts up to 1000 messages, oldest first, back where they came from.", false, "put back"));
+      act("Replay", "Puts them back where they came from, oldest first, at most 100.", false, "put back"));
     byId("letters-discard").addEventListener("click", () =>
-      act("Discard", "Drops up to 1000 messages, oldest first, for good.", true, "dropped"));
+      act("Discard", "Drops them for good, oldest first, at most 100.", true, "dropped"));
   }
 
   return { byId, call, reason, follow, write, mark, element, each, count, rate, millis, span, clock, length, confirm, outcome, table, events, instance, deadLetters };
