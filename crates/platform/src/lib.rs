@@ -12,3 +12,4 @@ pub mod http;
 pub mod named;
 pub mod serve;
 pub mod telemetry;
+pub mod transaction;
