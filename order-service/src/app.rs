@@ -6,6 +6,7 @@ use std::time::Duration;
 use contracts::messaging::{AVAILABILITY_EXCHANGE, ORDER_RESULT};
 use contracts::order::Flow;
 use platform::amqp::{Consumer, DeadLetters, Link, Source};
+use platform::console::instance;
 use platform::console::live::Live;
 use platform::database::{self, Pool, migrate_when_reachable, pool};
 use platform::http::health::Health;
@@ -171,11 +172,7 @@ impl App {
             links: self.links.clone(),
             recorded,
         };
-        let instance = format!(
-            "order-service at {}, process {}",
-            config.server.bind,
-            std::process::id()
-        );
+        let instance = instance("order-service", config.server.bind);
         tokio::spawn(snapshot::run(sources, instance, self.console.clone()))
     }
 

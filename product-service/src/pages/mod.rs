@@ -11,6 +11,7 @@ pub mod snapshot;
 
 use std::sync::Arc;
 
+use platform::console::instance;
 use platform::console::live::Live;
 use platform::database::Pool;
 use platform::telemetry::Metrics;
@@ -63,11 +64,7 @@ impl Pages {
             orders: OrderClient::new(&config.sale)?,
             orders_console_url: config.console.other_url.clone(),
         };
-        let instance = format!(
-            "product-service at {}, process {}",
-            config.server.bind,
-            std::process::id()
-        );
+        let instance = instance("product-service", config.server.bind);
         let watching = [
             tokio::spawn(sale::run(sources.pool.clone(), pages.sales.clone())),
             tokio::spawn(snapshot::run(sources, instance, pages.console.clone())),

@@ -9,3 +9,16 @@ pub mod event_log;
 pub mod live;
 pub mod reading;
 pub mod shell;
+
+use std::net::SocketAddr;
+
+/// How a page names the instance it sees: service, machine (where it is known; containers all listen on the same address),
+/// address and process.
+#[must_use]
+pub fn instance(service: &str, bind: SocketAddr) -> String {
+    let machine = std::fs::read_to_string("/etc/hostname").unwrap_or_default();
+    let machine = machine.trim();
+    let on = if machine.is_empty() { "" } else { " on " };
+    let process = std::process::id();
+    format!("{service}{on}{machine}, {bind}, process {process}")
+}
