@@ -6,15 +6,19 @@ use std::time::Duration;
 use contracts::messaging::{AVAILABILITY_EXCHANGE, ORDER_RESULT};
 use contracts::order::Flow;
 use platform::amqp::{Consumer, DeadLetters, Link, Source, count_dead_letters};
+use platform::console::instance;
+use platform::console::live::Live;
 use platform::database::{self, Pool, migrate_when_reachable, pool};
 use platform::http::health::Health;
-use platform::{serve, telemetry};
+use platform::serve;
+use platform::telemetry::{self, Metrics};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
+use crate::console::snapshot;
 use crate::db;
 use crate::db::place::{Place, Placed, place};
 use crate::db::queue::{Limits, Queue};
@@ -43,6 +47,10 @@ pub struct App {
     pub dead_letters: DeadLetters,
     /// Who waits for an order.
     pub watch: Watch,
+    /// Who watches the console.
+    pub console: Live<()>,
+    /// Where product-service's console is, as browsers reach it; empty: nowhere.
+    pub other_console_url: String,
     /// Wakes the recovery worker.
     pub recovery: Arc<Notify>,
     /// What requests have begun, and goes on without them.
@@ -77,6 +85,7 @@ impl App {
     /// Outside a tokio runtime.
     pub fn start(
         config: &Config,
+        recorded: Metrics,
         stop: CancellationToken,
         migrated: &CancellationToken,
     ) -> anyhow::Result<(Arc<Self>, Tasks)> {
@@ -107,6 +116,8 @@ impl App {
             sold_out: SoldOut::new(Duration::from_millis(config.orders.sold_out_ttl_ms)),
             dead_letters,
             watch: Watch::new(config.orders.viewers_max),
+            console: Live::new(config.console.viewers_max, stop.clone()),
+            other_console_url: config.console.other_url.clone(),
             recovery,
             tasks: TaskTracker::new(),
             in_flight: Arc::new(Semaphore::new(config.orders.in_flight_max)),
@@ -122,6 +133,7 @@ impl App {
         let consuming = results.run(move |delivery| handler.clone().handle(delivery));
         let mut workers = app.workers(config, writing.clone(), migrated);
         workers.push(app.after(migrated, relay.run()));
+        workers.push(app.watched(config, recorded));
         workers.push(app.after(migrated, listen::run(writing, outbox)));
         let tasks = Tasks {
             begun: app.tasks.clone(),
@@ -152,6 +164,17 @@ impl App {
             self.after(migrated, workers::backlog::run(self.pool.clone())),
             tokio::spawn(count_dead_letters(self.dead_letters.clone())),
         ]
+    }
+
+    /// Starts what the console shows, while somebody watches.
+    fn watched(&self, config: &Config, recorded: Metrics) -> JoinHandle<()> {
+        let sources = snapshot::Sources {
+            pool: self.pool.clone(),
+            links: self.links.clone(),
+            recorded,
+        };
+        let instance = instance("order-service", config.server.bind);
+        tokio::spawn(snapshot::run(sources, instance, self.console.clone()))
     }
 
     /// Starts `work` once the database is migrated, unless the service stops before.
@@ -240,7 +263,7 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
             migrated
         }
     });
-    let (app, tasks) = App::start(config, stop.clone(), &done)?;
+    let (app, tasks) = App::start(config, recorded.clone(), stop.clone(), &done)?;
     let links = app.links.clone();
     metrics::watch(links.clone());
     let checks = Health::builder().optional("rabbitmq", move || {

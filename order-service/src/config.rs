@@ -3,7 +3,9 @@
 
 use contracts::order::Flow;
 use platform::amqp::validate_url;
-use platform::config::{ConfigError, DatabaseConfig, LogConfig, Secret, ServerConfig, in_range, load};
+use platform::config::{
+    ConfigError, ConsoleConfig, DatabaseConfig, LogConfig, Secret, ServerConfig, in_range, load,
+};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -30,6 +32,8 @@ pub struct Config {
     pub rabbitmq: RabbitMqConfig,
     /// Messages stored.
     pub outbox: OutboxConfig,
+    /// The operators' page.
+    pub console: ConsoleConfig,
 }
 
 /// Section `[rabbitmq]`.
@@ -148,6 +152,7 @@ impl Config {
         config.saga.validate()?;
         config.rabbitmq.validate()?;
         config.outbox.validate()?;
+        config.console.validate()?;
         Ok(config)
     }
 

@@ -28,23 +28,23 @@ const CONFIRMATION: &str = "hotstock_order_confirmation_seconds";
 const STEP_SECONDS: &str = "hotstock_saga_try_seconds";
 const STEPS: &str = "hotstock_saga_tries_total";
 const TAKEN_UP: &str = "hotstock_saga_taken_up_total";
-const CONCLUDED: &str = "hotstock_orders_concluded_total";
+pub(crate) const CONCLUDED: &str = "hotstock_orders_concluded_total";
 const LATE: &str = "hotstock_late_successes_total";
 const FLUSH: &str = "hotstock_orders_flush_size";
-const FLUSH_SECONDS: &str = "hotstock_orders_flush_seconds";
+pub(crate) const FLUSH_SECONDS: &str = "hotstock_orders_flush_seconds";
 const FLUSH_FAILURES: &str = "hotstock_orders_flush_failures_total";
 
 const RELAY: &str = "hotstock_outbox_relay_size";
 const RELAY_FAILURES: &str = "hotstock_outbox_relay_failures_total";
 const RELAYED: &str = "hotstock_outbox_relayed_total";
-const TURNED_AWAY: &str = "hotstock_orders_turned_away_total";
-const RESULTS_DEAD: &str = "hotstock_stock_results_dead_total";
+pub(crate) const TURNED_AWAY: &str = "hotstock_orders_turned_away_total";
+pub(crate) const RESULTS_DEAD: &str = "hotstock_stock_results_dead_total";
 const RESULTS_HELD: &str = "hotstock_stock_results_held_total";
 
-const ORDERS_PENDING: &str = "hotstock_orders_pending";
-const ORDERS_PENDING_OLDEST: &str = "hotstock_orders_pending_oldest_seconds";
-const OUTBOX: &str = "hotstock_outbox_messages";
-const OUTBOX_OLDEST: &str = "hotstock_outbox_oldest_seconds";
+pub(crate) const ORDERS_PENDING: &str = "hotstock_orders_pending";
+pub(crate) const ORDERS_PENDING_OLDEST: &str = "hotstock_orders_pending_oldest_seconds";
+pub(crate) const OUTBOX: &str = "hotstock_outbox_messages";
+pub(crate) const OUTBOX_OLDEST: &str = "hotstock_outbox_oldest_seconds";
 
 const QUEUES: [&str; 2] = ["place", "conclude"];
 const ANSWERS: [&str; 4] = ["done", "refused", "unknown", "unreached"];
@@ -300,6 +300,11 @@ pub fn step_not_written(attempt: Attempt, why: Unavailable) {
 /// The recovery worker could not look.
 pub fn recovery_failed(error: &DbError) {
     tracing::warn!(%error, "recovery could not look for work; it tries again");
+}
+
+/// What the console shows could not be read; it shows what it saw last.
+pub fn console_failed(error: &DbError) {
+    tracing::debug!(%error, "the console's numbers could not be read");
 }
 
 /// Watched orders could not be looked at.

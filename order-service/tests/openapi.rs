@@ -48,10 +48,15 @@ fn every_operation_says_how_it_can_fail() {
 #[actix_web::test]
 async fn each_listener_serves_its_document() {
     let config = Config::load(None, &[]).expect("the shipped file");
+    let recorded = platform::telemetry::install_metrics().expect("a recorder");
     // No server is asked for any of this.
-    let (app, _tasks) =
-        order_service::app::App::start(&config, CancellationToken::new(), &CancellationToken::new())
-            .expect("starts");
+    let (app, _tasks) = order_service::app::App::start(
+        &config,
+        recorded,
+        CancellationToken::new(),
+        &CancellationToken::new(),
+    )
+    .expect("starts");
     let public = init_service(App::new().configure(http::public(&app))).await;
     let request = TestRequest::get().uri("/openapi.json").to_request();
     let served: Value = read_body_json(call_service(&public, request).await).await;

@@ -9,7 +9,9 @@ use std::time::Duration;
 use contracts::messaging::STOCK_REQUEST;
 use platform::amqp::{DeadLetters, count_dead_letters};
 use platform::database::{Pool, pool};
+use platform::telemetry::Metrics;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 use crate::gate::Gate;
@@ -17,6 +19,7 @@ use crate::gate::hot::HotProducts;
 use crate::ledger::LedgerError;
 use crate::ledger::lanes::Ledger;
 use crate::messaging::availability::{self, Notices};
+use crate::pages::{Pages, Sources};
 use crate::stock::admit::AdmissionQueue;
 use crate::stock::load::Loader;
 use crate::stock::reconcile::Reconciler;
@@ -43,6 +46,8 @@ pub struct App {
     pub notices: Notices,
     /// What lies in the dead letters.
     pub dead_letters: DeadLetters,
+    /// What people look at.
+    pub pages: Pages,
     /// How long a request may wait for its decision.
     pub request_deadline: Duration,
 }
@@ -67,14 +72,18 @@ impl App {
             .map_err(|_| LedgerError::Timeout)?
     }
 
-    /// Builds everything and starts the tasks. Connects nothing yet.
+    /// Builds everything and starts the tasks. Connects nothing yet. Pages that are watched end with `stop`.
     ///
     /// # Errors
     /// When a URL or a pool setting is unusable.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn start(config: &Config) -> anyhow::Result<(Arc<Self>, Tasks)> {
+    pub fn start(
+        config: &Config,
+        recorded: Metrics,
+        stop: &CancellationToken,
+    ) -> anyhow::Result<(Arc<Self>, Tasks)> {
         let database = pool("shared", &config.database)?;
         let gate = Arc::new(Gate::new(config)?);
         let hot = Arc::new(HotProducts::default());
@@ -102,7 +111,14 @@ impl App {
             url: config.rabbitmq.url.clone(),
             route: STOCK_REQUEST,
         };
-        let workers = vec![
+        let sources = Sources {
+            pool: database.clone(),
+            gate: gate.clone(),
+            hot: hot.clone(),
+            recorded,
+        };
+        let (pages, watching) = Pages::start(config, sources, stop)?;
+        let mut workers = vec![
             tokio::spawn(availability::run(config.rabbitmq.clone(), noticed)),
             tokio::spawn(workers::hot_products::run(database.clone(), hot.clone())),
             tokio::spawn(workers::reconciler::run(reconciler.clone(), hot.clone())),
@@ -114,6 +130,7 @@ impl App {
             )),
             tokio::spawn(count_dead_letters(dead_letters.clone())),
         ];
+        workers.extend(watching);
         let request_deadline = config.server.request_deadline();
         let app = Self {
             pool: database,
@@ -125,6 +142,7 @@ impl App {
             ledger,
             notices,
             dead_letters,
+            pages,
             request_deadline,
         };
         Ok((

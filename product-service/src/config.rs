@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use platform::amqp::validate_url;
-use platform::config::{ConfigError, DatabaseConfig, LogConfig, Secret, ServerConfig, in_range, load};
+use platform::config::{
+    ConfigError, ConsoleConfig, DatabaseConfig, LogConfig, Secret, ServerConfig, in_range, load,
+};
 use serde::{Deserialize, Serialize};
 
 /// The shipped file: the defaults, and their documentation.
@@ -32,6 +34,10 @@ pub struct Config {
     pub rabbitmq: RabbitMqConfig,
     /// What is measured.
     pub metrics: MetricsConfig,
+    /// The operators' page.
+    pub console: ConsoleConfig,
+    /// The public page of a sale.
+    pub sale: SaleConfig,
 }
 
 /// Section `[metrics]`.
@@ -40,6 +46,20 @@ pub struct Config {
 pub struct MetricsConfig {
     /// Hot products that have series of their own, 0..=1000.
     pub products_max: usize,
+}
+
+/// Section `[sale]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SaleConfig {
+    /// Browsers that may watch sales at once, 1..=100000.
+    pub viewers_max: usize,
+    /// order-service's public API.
+    pub orders_url: String,
+    /// Longest wait for its answer, ms, 100..=60000.
+    pub orders_timeout_ms: u64,
+    /// Orders that may be under way, 1..=100000.
+    pub orders_in_flight_max: usize,
 }
 
 /// Section `[rabbitmq]`.
@@ -166,6 +186,18 @@ impl Config {
             "rabbitmq.confirm_timeout_ms",
             self.rabbitmq.confirm_timeout_ms,
             100..=60_000,
+        )?;
+        self.console.validate()?;
+        in_range("sale.viewers_max", self.sale.viewers_max, 1..=100_000)?;
+        in_range(
+            "sale.orders_timeout_ms",
+            self.sale.orders_timeout_ms,
+            100..=60_000,
+        )?;
+        in_range(
+            "sale.orders_in_flight_max",
+            self.sale.orders_in_flight_max,
+            1..=100_000,
         )
     }
 

@@ -86,7 +86,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     database::migrate(&config.database.url, MIGRATIONS)
         .await
         .context("migrating the database")?;
-    let (app, tasks) = App::start(&config)?;
+    let (app, tasks) = App::start(&config, recorded.clone(), &stop)?;
     let messaging = Messaging::start(&app, &config.rabbitmq);
     metrics::watch(&app.gate, messaging.link());
     let health = health(&app, &messaging, &config)?;

@@ -19,9 +19,9 @@ use crate::gate::{Gate, GateError};
 use crate::ledger::LedgerError;
 use crate::ledger::failure::Failure;
 
-const ADMISSIONS: &str = "hotstock_gate_admissions_total";
-const DECISIONS: &str = "hotstock_decisions_total";
-const UNDECIDED: &str = "hotstock_undecided_total";
+pub(crate) const ADMISSIONS: &str = "hotstock_gate_admissions_total";
+pub(crate) const DECISIONS: &str = "hotstock_decisions_total";
+pub(crate) const UNDECIDED: &str = "hotstock_undecided_total";
 const SETTLED: &str = "hotstock_gate_settled_total";
 const SETTLE_DROPPED: &str = "hotstock_gate_settle_dropped_total";
 const CALLS: &str = "hotstock_gate_calls_total";
@@ -35,10 +35,10 @@ const FINDS: &str = "hotstock_reconcile_finds_total";
 const RECONCILE_SECONDS: &str = "hotstock_reconcile_seconds";
 const RECONCILE_FAILURES: &str = "hotstock_reconcile_failures_total";
 const GATE_BATCH: &str = "hotstock_gate_batch_size";
-const GATE_SECONDS: &str = "hotstock_gate_batch_seconds";
+pub(crate) const GATE_SECONDS: &str = "hotstock_gate_batch_seconds";
 const DECIDE_BATCH: &str = "hotstock_decide_batch_size";
-const DECIDE_SECONDS: &str = "hotstock_decide_batch_seconds";
-const MESSAGES_DEAD: &str = "hotstock_stock_requests_dead_total";
+pub(crate) const DECIDE_SECONDS: &str = "hotstock_decide_batch_seconds";
+pub(crate) const MESSAGES_DEAD: &str = "hotstock_stock_requests_dead_total";
 const MESSAGES_HELD: &str = "hotstock_stock_requests_held_total";
 const RESULTS_UNCONFIRMED: &str = "hotstock_stock_results_unconfirmed_total";
 
@@ -356,6 +356,11 @@ pub fn reconcile_failed(error: &impl Display) {
 /// The list of hot products could not be refreshed.
 pub fn hot_products_failed(error: &LedgerError) {
     tracing::warn!(%error, "the list of hot products could not be refreshed");
+}
+
+/// What the console or a sale page shows could not be read; it shows what it saw last.
+pub fn console_failed(error: &LedgerError) {
+    tracing::debug!(%error, "a page's numbers could not be read");
 }
 
 /// A message that nobody can act on goes to the dead letters.

@@ -13,6 +13,7 @@ use contracts::error::ErrorCode;
 use product_service::config::Config;
 use product_service::http::{self, openapi};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 /// A change of the API shows here as a change of a committed file.
 #[test]
@@ -81,8 +82,10 @@ fn parameters(operation: &Value) -> BTreeSet<&str> {
 #[actix_web::test]
 async fn each_listener_serves_its_document_and_a_page_to_browse_it() {
     let config = Config::load(None, &[]).expect("the shipped file");
+    let recorded = platform::telemetry::install_metrics().expect("a recorder");
     // Neither Postgres nor Redis is asked for any of this.
-    let (app, _tasks) = product_service::app::App::start(&config).expect("starts");
+    let (app, _tasks) =
+        product_service::app::App::start(&config, recorded, &CancellationToken::new()).expect("starts");
     serves_its_document(http::public(&app), &openapi::public_document()).await;
     serves_its_document(http::admin(&app), &openapi::admin_document()).await;
 }

@@ -10,6 +10,7 @@
 //! - [`books`]: the audit of a product's books, and of the orders for it
 //! - [`load`]: the load tool
 //! - [`chaos`]: faults, singly and at random, in the middle of a sale
+//! - [`browser`]: a headless browser, for tests of pages
 //! - [`catalogue`], [`http`]: products made through the API; the client that asks
 //! - [`report`]: a page of results with charts
 //! - [`stack_file`]: `.dev/env`, where the running stack is written down
@@ -17,6 +18,7 @@
 //! - [`ports`]: free ports
 
 pub mod books;
+pub mod browser;
 pub mod catalogue;
 pub mod chaos;
 pub mod http;
@@ -31,6 +33,7 @@ mod supervise;
 pub mod test_stack;
 pub mod wait;
 
+pub use browser::{Browser, Screen, Tab};
 pub use rustix::process::Signal;
 pub use servers::{
     Durability, Postgres, PostgresOptions, Prometheus, PrometheusOptions, RabbitMq, RabbitMqOptions, Redis,

@@ -25,6 +25,7 @@ pub struct ServiceOptions {
     program: PathBuf,
     log_dir: Option<PathBuf>,
     preferred_port: Option<u16>,
+    preferred_admin_port: Option<u16>,
     env: Vec<(String, String)>,
 }
 
@@ -37,6 +38,7 @@ impl ServiceOptions {
             program: program.into(),
             log_dir: None,
             preferred_port: None,
+            preferred_admin_port: None,
             env: Vec::new(),
         };
         // Logs go to a file, and from there into error messages.
@@ -87,6 +89,13 @@ impl ServiceOptions {
         self
     }
 
+    /// The port of the admin listener, if it is free.
+    #[must_use]
+    pub fn preferred_admin_port(mut self, port: u16) -> Self {
+        self.preferred_admin_port = Some(port);
+        self
+    }
+
     fn set(&mut self, key: &str, value: &str) {
         self.env.retain(|(existing, _)| existing != key);
         self.env.push((key.to_owned(), value.to_owned()));
@@ -125,7 +134,8 @@ impl Service {
         };
         let admin_port = std::cell::Cell::new(0);
         let server = start_on_free_port(options.preferred_port, |port| {
-            admin_port.set(ports::free_port()?);
+            let wanted = options.preferred_admin_port;
+            admin_port.set(wanted.map_or_else(ports::free_port, ports::free_port_preferring)?);
             let program = program(options, &dir, is_scratch, port, admin_port.get());
             Ok((program, Box::new(move |_| is_ready(port))))
         })?;

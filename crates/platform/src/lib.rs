@@ -6,6 +6,7 @@
 pub mod amqp;
 pub mod batch;
 pub mod config;
+pub mod console;
 pub mod database;
 pub mod http;
 pub mod metrics;

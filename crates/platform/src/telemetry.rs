@@ -1,12 +1,15 @@
 //! Logs and metrics of the process. Both are global: set up once at start, before anything else.
 
 use crate::config::{LogConfig, LogFormat};
+use crate::console::event_log;
 use crate::metrics::FORGOTTEN_AFTER;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, fmt};
 
 /// Buckets of durations, in seconds: 100 µs to 5 s, with edges where the service promises something (10, 20, 50, 100 ms).
 pub const SECONDS_BUCKETS: [f64; 15] = [
@@ -43,12 +46,13 @@ pub enum TelemetryError {
 /// [`TelemetryError::Filter`] when the filter cannot be parsed.
 pub fn init(config: &LogConfig) -> Result<(), TelemetryError> {
     let filter = EnvFilter::try_new(&config.filter)?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry()
+        .with(filter)
+        .with(event_log::layer());
+    let lines = fmt::layer().with_writer(std::io::stderr);
     let installed = match config.format {
-        LogFormat::Human => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Human => registry.with(lines).try_init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
     };
     if installed.is_ok() {
         // The default hook writes several plain lines, which a reader of JSON logs would lose.

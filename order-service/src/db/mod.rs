@@ -6,6 +6,7 @@
 
 pub mod backlog;
 pub mod conclude;
+pub mod newest;
 pub mod orders;
 pub mod outbox;
 pub mod place;

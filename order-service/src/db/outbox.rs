@@ -41,7 +41,7 @@ pub(super) async fn store(
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = outbox, check_for_backend(Pg))]
-struct OutboxColumns {
+pub(super) struct OutboxColumns {
     id: i64,
     order_id: i64,
     event_type: String,
@@ -55,7 +55,7 @@ struct OutboxColumns {
 }
 
 impl OutboxColumns {
-    fn view(self) -> Result<OutboxView, DbError> {
+    pub(super) fn view(self) -> Result<OutboxView, DbError> {
         Ok(OutboxView {
             id: self.id,
             order_id: self.order_id,

@@ -8,16 +8,19 @@ mod dead_letters;
 mod events;
 pub mod openapi;
 mod orders;
+mod pages;
 mod problem;
 
 use std::sync::Arc;
 
 use actix_web::web::{self, ServiceConfig, get, post};
 use contracts::order::Flow;
+use platform::console::assets;
 use platform::http::openapi::mount;
 use platform::http::resource;
 
 use crate::app::App;
+use crate::console::page;
 
 /// The public API: `/v1` is synchronous, `/v2` asynchronous, and without a version it is what the config says.
 pub fn public(app: &Arc<App>) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
@@ -65,6 +68,9 @@ pub fn admin(app: &Arc<App>) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'st
             .service(resource("", "/admin/dead-letters").route(get().to(dead_letters::list)))
             .service(resource("", "/admin/dead-letters/replay").route(post().to(dead_letters::replay)))
             .service(resource("", "/admin/dead-letters/discard").route(post().to(dead_letters::discard)))
+            .service(resource("", "/console").route(get().to(pages::console)))
+            .service(resource("", "/console/events").route(get().to(pages::events)))
+            .configure(|cfg| assets::mount(cfg, page::ASSETS_AT, page::ASSETS))
             .configure(|cfg| mount(cfg, openapi::admin_document()));
     }
 }

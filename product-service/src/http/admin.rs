@@ -10,6 +10,7 @@ use super::openapi::{AnyErrors, ProductErrors, ProductParam};
 use super::problem::{gate, ledger, not_found};
 use crate::app::App;
 use crate::domain::request::ProductId;
+use crate::gate::breaker::BreakerView;
 use crate::ledger::standing;
 use crate::stock::audit::{self, StockAudit};
 use crate::stock::load::{self, LoadError};
@@ -110,7 +111,7 @@ pub(super) async fn reconcile(
 /// The breaker in front of Redis.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct BreakerStanding {
+pub(crate) struct BreakerStanding {
     /// `closed`, `open` or `half_open`.
     state: &'static str,
     /// Held open by an operator: not probed until reset.
@@ -123,20 +124,25 @@ pub(super) struct BreakerStanding {
     transitions: u64,
 }
 
+impl From<BreakerView> for BreakerStanding {
+    fn from(view: BreakerView) -> Self {
+        Self {
+            state: view.state.word(),
+            forced: view.forced,
+            since_ms: view.since.as_millis(),
+            next_probe_ms: view.next_probe.map(|until| until.as_millis()),
+            transitions: view.transitions,
+        }
+    }
+}
+
 /// State of the breaker of this instance
 #[utoipa::path(
     get, path = "/admin/breaker", tag = "breaker", operation_id = "getBreaker",
     responses((status = 200, description = "As it is now", body = BreakerStanding), AnyErrors)
 )]
 pub(super) async fn breaker(app: web::Data<App>) -> web::Json<BreakerStanding> {
-    let view = app.gate.breaker.view();
-    web::Json(BreakerStanding {
-        state: view.state.word(),
-        forced: view.forced,
-        since_ms: view.since.as_millis(),
-        next_probe_ms: view.next_probe.map(|until| until.as_millis()),
-        transitions: view.transitions,
-    })
+    web::Json(app.gate.breaker.view().into())
 }
 
 /// Holds the breaker of this instance open until reset

@@ -3,10 +3,11 @@
 //! The error body, limits, 404 and 405 come from `platform::http`. One resource per path, so that a wrong method is a
 //! 405 with `Allow`.
 
-mod admin;
+pub(crate) mod admin;
 mod dead_letters;
 mod fields;
 pub mod openapi;
+mod pages;
 mod problem;
 mod products;
 mod stock;
@@ -16,7 +17,10 @@ use std::sync::Arc;
 use actix_web::web::{self, ServiceConfig, delete, get, patch, post};
 use platform::http::resource;
 
+use platform::console::assets;
+
 use crate::app::App;
+use crate::pages::{console, sale};
 
 /// The public API, under `/v1` and without it.
 pub fn public(app: &Arc<App>) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static {
@@ -25,6 +29,10 @@ pub fn public(app: &Arc<App>) -> impl Fn(&mut ServiceConfig) + Clone + Send + 's
         cfg.app_data(app.clone())
             .service(web::scope("/v1").configure(api))
             .configure(api)
+            .configure(|cfg| assets::mount(cfg, sale::ASSETS_AT, sale::ASSETS))
+            .service(resource("", "/sale/{id}").route(get().to(pages::sale)))
+            .service(resource("", "/sale/{id}/events").route(get().to(pages::sale_events)))
+            .service(resource("", "/sale/{id}/orders").route(post().to(pages::buy)))
             .configure(|cfg| openapi::mount(cfg, openapi::public_document()));
     }
 }
@@ -63,6 +71,9 @@ pub fn admin(app: &Arc<App>) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'st
             .service(resource("", "/admin/dead-letters").route(get().to(dead_letters::list)))
             .service(resource("", "/admin/dead-letters/replay").route(post().to(dead_letters::replay)))
             .service(resource("", "/admin/dead-letters/discard").route(post().to(dead_letters::discard)))
+            .service(resource("", "/console").route(get().to(pages::console)))
+            .service(resource("", "/console/events").route(get().to(pages::console_events)))
+            .configure(|cfg| assets::mount(cfg, console::ASSETS_AT, console::ASSETS))
             .configure(|cfg| openapi::mount(cfg, openapi::admin_document()));
     }
 }

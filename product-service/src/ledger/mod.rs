@@ -11,6 +11,7 @@ pub mod lanes;
 pub mod movements;
 pub mod products;
 mod schema;
+pub mod shown;
 mod sql;
 pub mod standing;
 mod words;

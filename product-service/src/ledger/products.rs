@@ -17,7 +17,7 @@ use crate::domain::request::ProductId;
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = products, check_for_backend(Pg))]
-struct ProductColumns {
+pub(super) struct ProductColumns {
     id: i64,
     name: String,
     price: i64,
@@ -33,7 +33,7 @@ struct ProductColumns {
 }
 
 impl ProductColumns {
-    fn view(self) -> Result<ProductView, LedgerError> {
+    pub(super) fn view(self) -> Result<ProductView, LedgerError> {
         Ok(ProductView {
             id: self.id,
             name: self.name,

@@ -15,6 +15,8 @@ pub enum ServerKind {
     RabbitMq,
     /// Prometheus, with promtool: what the services say of themselves, kept and asked.
     Prometheus,
+    /// Chromium: no server, but the tests of the pages look through it.
+    Chromium,
 }
 
 /// A package manager that can install the servers.
@@ -30,8 +32,14 @@ pub enum PackageManager {
 }
 
 impl ServerKind {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Postgres, Self::Redis, Self::RabbitMq, Self::Prometheus];
+    /// What the services stand on, and what looks at them.
+    pub const ALL: [Self; 5] = [
+        Self::Postgres,
+        Self::Redis,
+        Self::RabbitMq,
+        Self::Prometheus,
+        Self::Chromium,
+    ];
 
     /// The name people know it by.
     #[must_use]
@@ -41,6 +49,7 @@ impl ServerKind {
             Self::Redis => "Redis",
             Self::RabbitMq => "RabbitMQ",
             Self::Prometheus => "Prometheus",
+            Self::Chromium => "Chromium",
         }
     }
 
@@ -82,6 +91,7 @@ impl ServerKind {
             (Self::RabbitMq, PackageManager::Apt { .. }) => "rabbitmq-server",
             (Self::RabbitMq, PackageManager::Brew) => "rabbitmq",
             (Self::Prometheus, _) => "prometheus",
+            (Self::Chromium, _) => "chromium",
         }
     }
 
@@ -100,6 +110,7 @@ impl ServerKind {
             // Debian has wrappers in /usr/sbin that want to be root; `rabbitmq-env` is only beside the real program.
             Self::RabbitMq => &["rabbitmq-server", "rabbitmq-env"],
             Self::Prometheus => &["prometheus", "promtool"],
+            Self::Chromium => &["chromium"],
         }
     }
 }
@@ -177,6 +188,7 @@ fn search_path() -> Vec<PathBuf> {
         folders.push(Path::new(prefix).join("rabbitmq/sbin"));
     }
     folders.push(PathBuf::from("/usr/lib/rabbitmq/bin"));
+    folders.push(PathBuf::from("/Applications/Chromium.app/Contents/MacOS"));
     folders.push(PathBuf::from("/usr/sbin"));
     folders
 }

@@ -170,6 +170,26 @@ impl DatabaseConfig {
     }
 }
 
+/// Section `[console]`: the operators' page.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsoleConfig {
+    /// Browsers that may watch at once, 1..=1000.
+    pub viewers_max: usize,
+    /// Where the other service's console is, as browsers reach it; empty: no link.
+    pub other_url: String,
+}
+
+impl ConsoleConfig {
+    /// Checks every range.
+    ///
+    /// # Errors
+    /// [`ConfigError::OutOfRange`] naming the key that is wrong.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        in_range("console.viewers_max", self.viewers_max, 1..=1000)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,8 +13,9 @@ use tokio::task::JoinSet;
 use crate::observe::Observability;
 use crate::show::Step;
 
-const PRODUCT_PORT: u16 = 8081;
-const ORDER_PORT: u16 = 8080;
+/// Ports of the first instance, public and admin, if they are free.
+const PRODUCT_PORTS: [u16; 2] = [8081, 9081];
+const ORDER_PORTS: [u16; 2] = [8080, 9080];
 
 /// Everything that runs.
 pub(crate) struct Stack {
@@ -84,23 +85,35 @@ impl Stack {
             Some(redis) => redis.url(),
             None => format!("redis://127.0.0.1:{}/0", ports::free_port()?),
         };
+        // Chosen here, since each service is told where the other is.
+        let [public, admin] = ORDER_PORTS.map(ports::free_port_preferring);
+        let order_ports = [public?, admin?];
         let product = ServiceOptions::new("product-service", binaries.join("product-service"))
             .database_url(&product_database_url)
             .redis_url(&redis_url)
-            .amqp_url(amqp_url);
+            .amqp_url(amqp_url)
+            .env("HOTSTOCK__SALE__ORDERS_URL", &local_url(order_ports[0]))
+            .env(
+                "HOTSTOCK__CONSOLE__OTHER_URL",
+                &console_url(&local_url(order_ports[1])),
+            );
         let products = start_instances(
             dev_dir,
             product,
             "product-service",
-            PRODUCT_PORT,
+            PRODUCT_PORTS,
             wanted.instances,
         )
         .await?;
         let order = ServiceOptions::new("order-service", binaries.join("order-service"))
             .database_url(&order_database_url)
             .amqp_url(amqp_url)
-            .env("HOTSTOCK__PRODUCT__URL", &products[0].url());
-        let orders = start_instances(dev_dir, order, "order-service", ORDER_PORT, wanted.instances).await?;
+            .env("HOTSTOCK__PRODUCT__URL", &products[0].url())
+            .env(
+                "HOTSTOCK__CONSOLE__OTHER_URL",
+                &console_url(&products[0].admin_url()),
+            );
+        let orders = start_instances(dev_dir, order, "order-service", order_ports, wanted.instances).await?;
         step.done();
         Ok(Self {
             postgres,
@@ -161,6 +174,12 @@ impl Stack {
         for service in self.products.iter().chain(&self.orders) {
             put(service.name(), service.url(), service, String::from("-"));
             put("  admin", service.admin_url(), service, String::from("-"));
+            put(
+                "  console",
+                console_url(&service.admin_url()),
+                service,
+                String::from("-"),
+            );
         }
         let data = shown(self.postgres.data_dir());
         put(
@@ -297,7 +316,7 @@ async fn start_instances(
     dev_dir: &Path,
     options: ServiceOptions,
     name: &str,
-    port: u16,
+    [port, admin_port]: [u16; 2],
     instances: u16,
 ) -> Result<Vec<Service>> {
     let mut starting = JoinSet::new();
@@ -306,7 +325,7 @@ async fn start_instances(
         forget_log(&dir.join(format!("{name}.log")));
         let mut options = options.clone().log_dir(dir);
         if instance == 1 {
-            options = options.preferred_port(port);
+            options = options.preferred_port(port).preferred_admin_port(admin_port);
         }
         starting.spawn(async move { (instance, Service::start(options).await) });
     }
@@ -317,6 +336,14 @@ async fn start_instances(
         .map(|(_, service)| service)
         .collect::<Result<_>>()
         .with_context(|| name.to_owned())
+}
+
+fn local_url(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}
+
+fn console_url(admin_url: &str) -> String {
+    format!("{admin_url}/console")
 }
 
 /// The last run's lines would only confuse in this run's error messages.

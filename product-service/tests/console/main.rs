@@ -1,0 +1,8 @@
+//! The pages, as a person sees them: in a headless Chromium, on real services, servers and sales.
+
+mod orders;
+mod pictures;
+mod sale;
+mod stage;
+mod stock;
+mod viewers;
