@@ -218,7 +218,7 @@ impl Tasks {
 pub async fn run(config: &Config) -> anyhow::Result<()> {
     let listeners = serve::Listeners::bind(&config.server)?;
     let stop = serve::stop_on_signal()?;
-    let recorded = telemetry::install_metrics()?;
+    let recorded = telemetry::metrics(&config.telemetry)?;
     metrics::touch();
     let done = CancellationToken::new();
     let migrating = tokio::spawn({

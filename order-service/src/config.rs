@@ -3,7 +3,9 @@
 
 use contracts::order::Flow;
 use platform::amqp::validate_url;
-use platform::config::{ConfigError, DatabaseConfig, LogConfig, Secret, ServerConfig, in_range, load};
+use platform::config::{
+    ConfigError, DatabaseConfig, LogConfig, Secret, ServerConfig, TelemetryConfig, in_range, load,
+};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -18,6 +20,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// Log lines.
     pub log: LogConfig,
+    /// Metrics and traces.
+    pub telemetry: TelemetryConfig,
     /// Postgres.
     pub database: DatabaseConfig,
     /// product-service over HTTP.
@@ -142,6 +146,7 @@ impl Config {
         let config: Self = load(DEFAULTS, file, overrides)?;
         config.server.validate()?;
         config.log.validate()?;
+        config.telemetry.validate()?;
         config.database.validate()?;
         config.product.validate()?;
         config.orders.validate()?;

@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use platform::amqp::validate_url;
-use platform::config::{ConfigError, DatabaseConfig, LogConfig, Secret, ServerConfig, in_range, load};
+use platform::config::{
+    ConfigError, DatabaseConfig, LogConfig, Secret, ServerConfig, TelemetryConfig, in_range, load,
+};
 use serde::{Deserialize, Serialize};
 
 /// The shipped file: the defaults, and their documentation.
@@ -18,6 +20,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// Log lines.
     pub log: LogConfig,
+    /// Metrics and traces.
+    pub telemetry: TelemetryConfig,
     /// Postgres.
     pub database: DatabaseConfig,
     /// Redis.
@@ -122,6 +126,7 @@ impl Config {
     fn validate(&self) -> Result<(), ConfigError> {
         self.server.validate()?;
         self.log.validate()?;
+        self.telemetry.validate()?;
         self.database.validate()?;
         in_range("redis.timeout_ms", self.redis.timeout_ms, 1..=10_000)?;
         in_range("redis.pool_size", self.redis.pool_size, 2..=1000)?;

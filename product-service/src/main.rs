@@ -75,17 +75,23 @@ async fn command(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    telemetry::init(&config.log)?;
-    let recorded = telemetry::install_metrics()?;
+    let telemetry = telemetry::init("product-service", &config.log, &config.telemetry)?;
+    let served = serve_told(&config).await;
+    telemetry.end().await;
+    served
+}
+
+async fn serve_told(config: &Config) -> anyhow::Result<()> {
+    let recorded = telemetry::metrics(&config.telemetry)?;
     metrics::touch();
     let stop = stop_on_signal()?;
     let listeners = Listeners::bind(&config.server)?;
     database::migrate(&config.database.url, MIGRATIONS)
         .await
         .context("migrating the database")?;
-    let (app, tasks) = App::start(&config)?;
+    let (app, tasks) = App::start(config)?;
     let messaging = Messaging::start(&app, &config.rabbitmq);
-    let health = health(&app, &messaging, &config)?;
+    let health = health(&app, &messaging, config)?;
     let served = run(
         &config.server,
         listeners,

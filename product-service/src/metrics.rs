@@ -217,11 +217,6 @@ pub fn message_dead(why: &impl Display) {
     tracing::warn!(%why, "a message is set aside");
 }
 
-/// The span of a message's decision: in it, what is logged names the request and what caused it.
-pub fn message_span(request_id: &str, trace_context: Option<&str>) -> tracing::Span {
-    tracing::debug_span!("stock request", request_id, traceparent = trace_context)
-}
-
 /// A message is decided.
 pub fn message_decided(verdict: Verdict) {
     tracing::debug!(verdict = verdict.word(), "a message is decided");

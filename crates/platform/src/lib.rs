@@ -11,3 +11,4 @@ pub mod http;
 pub mod named;
 pub mod serve;
 pub mod telemetry;
+pub mod trace;

@@ -132,7 +132,7 @@ impl World {
         settings: &[(&str, &str)],
     ) -> Result<Self> {
         let amqp_url = broker.as_ref().map(RabbitMq::create_virtual_host).transpose()?;
-        let settings = settings
+        let settings: Vec<(String, String)> = settings
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
@@ -146,6 +146,9 @@ impl World {
         };
         let program = program_beside(ORDER_SERVICE, "product-service").await?;
         let mut options = patient(stack.service("product-service", program));
+        for (key, value) in settings.iter().filter(|(key, _)| is_of_both(key)) {
+            options = options.env(key, value);
+        }
         if let Some(url) = &proxied_url {
             options = options.amqp_url(url);
         }
@@ -315,6 +318,13 @@ impl World {
         self.stack.wait_until_balanced(&[product], PATIENCE).await?;
         Ok(())
     }
+}
+
+/// Settings that say how a service is looked at go for both.
+fn is_of_both(key: &str) -> bool {
+    ["HOTSTOCK__LOG__", "HOTSTOCK__TELEMETRY__"]
+        .iter()
+        .any(|section| key.starts_with(section))
 }
 
 /// Waits until a service hears the broker: then the queues are there too.

@@ -13,7 +13,7 @@ mod sections;
 
 pub use layers::{ConfigError, load};
 pub use secret::Secret;
-pub use sections::{DatabaseConfig, LogConfig, LogFormat, ServerConfig, in_range};
+pub use sections::{DatabaseConfig, LogConfig, LogFormat, ServerConfig, TelemetryConfig, in_range};
 
 use serde::Serialize;
 
