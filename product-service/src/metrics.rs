@@ -211,6 +211,21 @@ pub fn hot_products_failed(error: &LedgerError) {
     tracing::warn!(%error, "the list of hot products could not be refreshed");
 }
 
+/// Somebody did something to a product.
+pub fn product_event(product: ProductId, action: &'static str) {
+    tracing::info!(audit = true, action, product, "a product is changed");
+}
+
+/// An operator did something to the breaker.
+pub fn breaker_event(action: &'static str) {
+    tracing::info!(audit = true, action, "an operator has moved the breaker");
+}
+
+/// The last unit of a product went.
+pub fn sold_out(product: ProductId) {
+    tracing::info!(product, "sold out");
+}
+
 /// A message that nobody can act on goes to the dead letters.
 pub fn message_dead(why: &impl Display) {
     counter!(MESSAGES_DEAD).increment(1);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 use devstack::wait_for;
@@ -72,14 +72,18 @@ impl Collector {
             .and_then(|bytes| ExportTraceServiceRequest::decode(bytes).ok());
         let mut response = Response::new(Full::default());
         match spans.filter(|_| is_ours) {
-            Some(spans) => self.arrived.lock().unwrap().extend(read(spans)),
+            Some(spans) => self.lock().extend(read(spans)),
             None => *response.status_mut() = StatusCode::BAD_REQUEST,
         }
         response
     }
 
     pub(crate) fn arrived(&self) -> Vec<Arrived> {
-        self.arrived.lock().unwrap().clone()
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arrived>> {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for a span of `service` of this name that was caused by `parent` (empty: by nothing).
@@ -102,7 +106,7 @@ fn read(request: ExportTraceServiceRequest) -> Vec<Arrived> {
         let service = resource.attributes.iter().find(|pair| pair.key == "service.name");
         let service = service
             .and_then(|pair| text(pair.value.as_ref()?.value.as_ref()?))
-            .unwrap();
+            .unwrap_or_default();
         for span in of_service.scope_spans.into_iter().flat_map(|scope| scope.spans) {
             let attributes: HashMap<String, String> = span
                 .attributes

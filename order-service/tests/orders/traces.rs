@@ -195,7 +195,8 @@ async fn log_lines_are_json_name_request_and_trace_and_show_no_secret_and_no_buy
     let world = World::with_broker(&[
         ("HOTSTOCK__LOG__FORMAT", "json"),
         ("HOTSTOCK__LOG__FILTER", filter),
-        ("HOTSTOCK__ORDERS__IN_FLIGHT_MAX", "100"),
+        (URL, "http://tracer:pa55word@127.0.0.1:1/v1/traces"),
+        (RATIO, "1"),
     ])
     .await?;
     let product = world.stocked(10).await?;

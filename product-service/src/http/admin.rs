@@ -11,6 +11,7 @@ use super::problem::{gate, ledger, not_found};
 use crate::app::App;
 use crate::domain::request::ProductId;
 use crate::ledger::standing;
+use crate::metrics;
 use crate::stock::audit::{self, StockAudit};
 use crate::stock::load::{self, LoadError};
 use crate::stock::reconcile::{Reconciled, SETTLED_WITHIN};
@@ -35,7 +36,9 @@ pub(super) async fn load(
     product: web::Path<ProductId>,
 ) -> Result<web::Json<Standing>, Problem> {
     let loaded = load::load(&app, *product).await.map_err(ledger)?;
-    standing(&app, loaded.ok_or_else(|| not_found(*product))?).await
+    let loaded = loaded.ok_or_else(|| not_found(*product))?;
+    metrics::product_event(*product, "load");
+    standing(&app, loaded).await
 }
 
 /// Back to the database alone
@@ -49,7 +52,9 @@ pub(super) async fn unload(
     product: web::Path<ProductId>,
 ) -> Result<web::Json<Standing>, Problem> {
     let unloaded = load::unload(&app, *product).await.map_err(ledger)?;
-    standing(&app, unloaded.ok_or_else(|| not_found(*product))?).await
+    let unloaded = unloaded.ok_or_else(|| not_found(*product))?;
+    metrics::product_event(*product, "unload");
+    standing(&app, unloaded).await
 }
 
 async fn standing(app: &App, product: ProductView) -> Result<web::Json<Standing>, Problem> {
@@ -146,6 +151,7 @@ pub(super) async fn breaker(app: web::Data<App>) -> web::Json<BreakerStanding> {
 )]
 pub(super) async fn force_open(app: web::Data<App>) -> web::Json<BreakerStanding> {
     app.gate.breaker.force_open();
+    metrics::breaker_event("force-open");
     breaker(app).await
 }
 
@@ -156,5 +162,6 @@ pub(super) async fn force_open(app: web::Data<App>) -> web::Json<BreakerStanding
 )]
 pub(super) async fn reset(app: web::Data<App>) -> web::Json<BreakerStanding> {
     app.gate.breaker.reset();
+    metrics::breaker_event("reset");
     breaker(app).await
 }

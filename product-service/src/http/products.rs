@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::domain::request::ProductId;
 use crate::ledger::LedgerError;
 use crate::ledger::products::{self, Listing, SortBy};
+use crate::metrics;
 use crate::stock::load;
 
 /// Creates a product
@@ -45,6 +46,7 @@ pub(super) async fn create(
         app.hot.insert(product.id);
         app.loader.load(product.id).await;
     }
+    metrics::product_event(product.id, "create");
     let location = format!("/v1/products/{}", product.id);
     Ok(HttpResponse::Created()
         .insert_header((LOCATION, location))
@@ -70,7 +72,9 @@ pub(super) async fn patch(
         .map_or(Ok(()), fields::purchase_limit)?;
     sale_window(body.sale_starts_at.flatten(), body.sale_ends_at.flatten())?;
     let patched = change(&app, *product, &body).await.map_err(unwritten)?;
-    patched.map(web::Json).ok_or_else(|| not_found(*product))
+    let patched = patched.ok_or_else(|| not_found(*product))?;
+    metrics::product_event(*product, "patch");
+    Ok(web::Json(patched))
 }
 
 /// Changes a product, and tells its gate where that bears on its sale.
@@ -147,9 +151,9 @@ pub(super) async fn discontinue(
         ..PatchProduct::default()
     };
     let found = change(&app, *product, &patch).await.map_err(ledger)?;
-    found
-        .map(|_| HttpResponse::NoContent().finish())
-        .ok_or_else(|| not_found(*product))
+    found.ok_or_else(|| not_found(*product))?;
+    metrics::product_event(*product, "discontinue");
+    Ok(HttpResponse::NoContent().finish())
 }
 
 /// Query of the catalogue.
