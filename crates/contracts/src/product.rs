@@ -132,6 +132,8 @@ pub struct ProductView {
     pub created_at: DateTime<Utc>,
     /// When a column of it changed last.
     pub updated_at: DateTime<Utc>,
+    /// Number of its changes, those of stock apart. In quotes it is the `ETag`.
+    pub version: i64,
 }
 
 /// One page of a listing.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use conformance::Answer;
 use devstack::load::Stores;
 use devstack::proxy::Proxy;
 use devstack::{
@@ -71,16 +72,18 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) async fn to(request: RequestBuilder) -> Result<Self> {
-        let response = request.send().await?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let text = response.text().await?;
-        let body = if text.is_empty() {
+        let Answer {
+            status,
+            headers,
+            body,
+        } = conformance::send(request).await?;
+        let body = if body.is_empty() {
             Value::Null
         } else {
-            serde_json::from_str(&text).context(text.clone())?
+            serde_json::from_slice(&body).with_context(|| format!("a body that is no JSON: {body:?}"))?
         };
         Ok(Self {
-            status,
+            status: status.as_u16(),
             body,
             headers,
         })

@@ -118,6 +118,7 @@ fn framework_problem(status: StatusCode, error: Option<&Error>) -> Problem {
         403 => ErrorCode::Forbidden,
         404 => ErrorCode::NotFound,
         405 => ErrorCode::MethodNotAllowed,
+        412 => ErrorCode::PreconditionFailed,
         413 => ErrorCode::PayloadTooLarge,
         415 => ErrorCode::UnsupportedMediaType,
         429 => ErrorCode::TooManyRequests,
@@ -163,6 +164,7 @@ fn set_headers(headers: &mut HeaderMap, retry_after: Option<u32>, locale: Locale
         header::CONTENT_LANGUAGE,
         HeaderValue::from_static(locale.as_str()),
     );
+    headers.append(header::VARY, HeaderValue::from_static("accept-language"));
     headers.remove(header::CONTENT_LENGTH);
     if let Some(seconds) = retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
