@@ -6,7 +6,7 @@ use platform::http::Problem;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::openapi::{AnyErrors, ProductErrors, ProductParam};
+use super::openapi::{AnyErrors, ListErrors, ProductErrors, ProductParam};
 use super::problem::{gate, ledger, not_found};
 use crate::app::App;
 use crate::domain::request::ProductId;
@@ -94,7 +94,7 @@ pub(super) struct ReconcileQuery {
 #[utoipa::path(
     post, path = "/admin/stock/reconcile", tag = "gate", operation_id = "reconcileStock",
     params(ReconcileQuery),
-    responses((status = 200, description = "What was found; nothing, in health", body = Reconciled), AnyErrors)
+    responses((status = 200, description = "What was found; nothing, in health", body = Reconciled), ListErrors)
 )]
 pub(super) async fn reconcile(
     app: web::Data<App>,

@@ -131,7 +131,7 @@ platform::error_sets! {
     example;
     /// Of an operation without any input.
     AnyErrors = ANY;
-    /// Of a listing.
+    /// Of an operation with a query.
     ListErrors = ANY, &[ValidationError];
     /// Of an operation on a product, without a body.
     ProductErrors = ANY, PRODUCT;
