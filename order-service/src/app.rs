@@ -242,7 +242,7 @@ impl Tasks {
 pub async fn run(config: &Config) -> anyhow::Result<()> {
     let listeners = serve::Listeners::bind(&config.server)?;
     let stop = serve::stop_on_signal()?;
-    let recorded = telemetry::install_metrics()?;
+    let recorded = telemetry::metrics(&config.telemetry)?;
     platform::metrics::install("order-service", env!("CARGO_PKG_VERSION"));
     metrics::touch();
     platform::metrics::document(&http::openapi::public_document());

@@ -4,7 +4,8 @@
 use contracts::order::Flow;
 use platform::amqp::validate_url;
 use platform::config::{
-    ConfigError, ConsoleConfig, DatabaseConfig, LogConfig, Secret, ServerConfig, in_range, load,
+    ConfigError, ConsoleConfig, DatabaseConfig, LogConfig, Secret, ServerConfig, TelemetryConfig, in_range,
+    load,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -20,6 +21,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// Log lines.
     pub log: LogConfig,
+    /// Metrics and traces.
+    pub telemetry: TelemetryConfig,
     /// Postgres.
     pub database: DatabaseConfig,
     /// product-service over HTTP.
@@ -146,6 +149,7 @@ impl Config {
         let config: Self = load(DEFAULTS, file, overrides)?;
         config.server.validate()?;
         config.log.validate()?;
+        config.telemetry.validate()?;
         config.database.validate()?;
         config.product.validate()?;
         config.orders.validate()?;

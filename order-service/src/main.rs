@@ -51,12 +51,15 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let config = Config::load(arguments.config.as_deref(), &arguments.set).context("configuration")?;
     match arguments.command {
         Command::Serve => {
-            telemetry::init(&config.log)?;
-            app::run(&config).await
+            let telemetry = telemetry::init("order-service", &config.log, &config.telemetry)?;
+            let served = app::run(&config).await;
+            telemetry.end().await;
+            served
         }
         Command::Migrate => {
-            telemetry::init(&config.log)?;
+            let telemetry = telemetry::init("order-service", &config.log, &config.telemetry)?;
             let applied = database::migrate(&config.database.url, db::migrations()).await?;
+            telemetry.end().await;
             println!(
                 "applied: {}",
                 if applied.is_empty() {

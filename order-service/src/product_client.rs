@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use contracts::error::{ErrorBody, ErrorCode};
+use contracts::messaging::TRACE_CONTEXT;
 use contracts::stock::{DecreaseByOrder, IncreaseByOrder};
+use platform::trace::{Kind, TraceContext, Work};
 use reqwest::{Client, RequestBuilder, Response};
 use tokio::time::Instant;
 
@@ -62,10 +64,26 @@ impl ProductClient {
     }
 
     /// One try of an action, for an attempt of an order, at most until `deadline`.
-    pub async fn ask(&self, action: Action, attempt: Attempt, order: &Order, deadline: Instant) -> Answer {
+    pub async fn ask(
+        &self,
+        action: Action,
+        attempt: Attempt,
+        order: &Order,
+        cause: Option<TraceContext>,
+        deadline: Instant,
+    ) -> Answer {
         let left = deadline
             .saturating_duration_since(Instant::now())
             .min(self.timeout);
+        let (what, key) = match action {
+            Action::Decrease => ("decrease-by-order", attempt.decrease_id()),
+            Action::Increase(_) => ("increase-by-order", attempt.increase_id()),
+        };
+        let work = Work::caused_by(cause, Kind::Client, what, &key);
+        let mut request = self.patch(order, what, &key);
+        if let Some(context) = work.context {
+            request = request.header(TRACE_CONTEXT, context.to_string());
+        }
         let request = match action {
             Action::Decrease => {
                 let body = DecreaseByOrder {
@@ -74,8 +92,7 @@ impl ProductClient {
                     buyer_id: order.buyer_id.clone(),
                     request_id: None,
                 };
-                self.patch(order, "decrease-by-order", &attempt.decrease_id())
-                    .json(&body)
+                request.json(&body)
             }
             Action::Increase(reason) => {
                 let body = IncreaseByOrder {
@@ -85,15 +102,18 @@ impl ProductClient {
                     request_id: None,
                     voids: None,
                 };
-                self.patch(order, "increase-by-order", &attempt.increase_id())
-                    .json(&body)
+                request.json(&body)
             }
         };
-        match request.timeout(left).send().await {
+        let answer = match request.timeout(left).send().await {
             Ok(response) => read(response).await,
             Err(error) if error.is_connect() => Answer::Unreached(explain(&error)),
             Err(error) => Answer::Unknown(explain(&error)),
+        };
+        if let Answer::Unknown(why) | Answer::Unreached(why) = &answer {
+            work.failed(why);
         }
+        answer
     }
 
     fn patch(&self, order: &Order, what: &str, key: &str) -> RequestBuilder {

@@ -81,7 +81,7 @@ async fn every_event_changes_the_one_status_it_may_and_no_other() -> Result<()> 
                 Event::Taken => concluded(&pool, 1, Conclusion::Taken).await?.changed,
                 Event::Failed => concluded(&pool, 1, failed(false)).await?.changed,
                 Event::Returned => concluded(&pool, 1, Conclusion::Returned).await?.changed,
-                Event::Retried => saga::retry(&pool, 1, 1000).await?.is_some(),
+                Event::Retried => saga::retry(&pool, 1, 1000, None).await?.is_some(),
             };
             assert_eq!(changed, status == leaves, "{event:?} on {status:?}");
             let now = orders::get(&pool, 1).await?.context("the order")?;

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use platform::amqp::validate_url;
 use platform::config::{
-    ConfigError, ConsoleConfig, DatabaseConfig, LogConfig, Secret, ServerConfig, in_range, load,
+    ConfigError, ConsoleConfig, DatabaseConfig, LogConfig, Secret, ServerConfig, TelemetryConfig, in_range,
+    load,
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +21,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// Log lines.
     pub log: LogConfig,
+    /// Metrics and traces.
+    pub telemetry: TelemetryConfig,
     /// Postgres.
     pub database: DatabaseConfig,
     /// Redis.
@@ -152,6 +155,7 @@ impl Config {
     fn validate(&self) -> Result<(), ConfigError> {
         self.server.validate()?;
         self.log.validate()?;
+        self.telemetry.validate()?;
         self.database.validate()?;
         in_range("redis.timeout_ms", self.redis.timeout_ms, 1..=10_000)?;
         in_range("redis.pool_size", self.redis.pool_size, 2..=1000)?;

@@ -75,8 +75,14 @@ async fn command(cli: Cli) -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    telemetry::init(&config.log)?;
-    let recorded = telemetry::install_metrics()?;
+    let telemetry = telemetry::init("product-service", &config.log, &config.telemetry)?;
+    let served = serve_told(&config).await;
+    telemetry.end().await;
+    served
+}
+
+async fn serve_told(config: &Config) -> anyhow::Result<()> {
+    let recorded = telemetry::metrics(&config.telemetry)?;
     platform::metrics::install("product-service", env!("CARGO_PKG_VERSION"));
     metrics::touch();
     platform::metrics::document(&http::openapi::public_document());
@@ -86,10 +92,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     database::migrate(&config.database.url, MIGRATIONS)
         .await
         .context("migrating the database")?;
-    let (app, tasks) = App::start(&config, recorded.clone(), &stop)?;
+    let (app, tasks) = App::start(config, recorded.clone(), &stop)?;
     let messaging = Messaging::start(&app, &config.rabbitmq);
     metrics::watch(&app.gate, messaging.link());
-    let health = health(&app, &messaging, &config)?;
+    let health = health(&app, &messaging, config)?;
     let served = run(
         &config.server,
         listeners,

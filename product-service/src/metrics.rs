@@ -363,15 +363,25 @@ pub fn console_failed(error: &LedgerError) {
     tracing::debug!(%error, "a page's numbers could not be read");
 }
 
+/// Somebody did something to a product.
+pub fn product_event(product: ProductId, action: &'static str) {
+    tracing::info!(audit = true, action, product, "a product is changed");
+}
+
+/// An operator did something to the breaker.
+pub fn breaker_event(action: &'static str) {
+    tracing::info!(audit = true, action, "an operator has moved the breaker");
+}
+
+/// The last unit of a product went.
+pub fn sold_out(product: ProductId) {
+    tracing::info!(product, "sold out");
+}
+
 /// A message that nobody can act on goes to the dead letters.
 pub fn message_dead(why: &impl Display) {
     counter!(MESSAGES_DEAD).increment(1);
     tracing::warn!(%why, "a message is set aside");
-}
-
-/// The span of a message's decision: in it, what is logged names the request and what caused it.
-pub fn message_span(request_id: &str, trace_context: Option<&str>) -> tracing::Span {
-    tracing::debug_span!("stock request", request_id, traceparent = trace_context)
 }
 
 /// A message is decided.

@@ -78,6 +78,8 @@ error_codes! {
     IdempotencyInProgress "IDEMPOTENCY_IN_PROGRESS" 409
         "A request with the same idempotency key is still being processed."
         "같은 멱등성 키를 사용한 요청이 아직 처리 중입니다.";
+    PreconditionFailed "PRECONDITION_FAILED" 412
+        "The resource has changed since it was read." "조회한 이후에 내용이 변경되었습니다. 다시 조회해 주세요.";
     PayloadTooLarge "PAYLOAD_TOO_LARGE" 413
         "The request body is too large." "요청 본문이 너무 큽니다.";
     UnsupportedMediaType "UNSUPPORTED_MEDIA_TYPE" 415

@@ -53,9 +53,6 @@ pub const DELIVERY_LIMIT: i32 = 20;
 /// Header of a message: the W3C trace context of the request that caused it.
 pub const TRACE_CONTEXT: &str = "traceparent";
 
-/// Longest trace context that is passed on, bytes.
-pub const TRACE_CONTEXT_MAX: usize = 200;
-
 /// The version of every message here. A consumer sets a message of another version aside.
 pub const VERSION: u32 = 1;
 

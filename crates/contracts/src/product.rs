@@ -63,6 +63,7 @@ pub struct PatchProduct {
         deserialize_with = "not_null",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schema(value_type = String, required = false, min_length = 1, max_length = 200)]
     pub name: Option<String>,
     /// Minor units of the currency, 0..=10^15.
     #[serde(
@@ -70,6 +71,7 @@ pub struct PatchProduct {
         deserialize_with = "not_null",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schema(value_type = i64, required = false, minimum = 0, maximum = 1_000_000_000_000_000_i64)]
     pub price: Option<i64>,
     /// `ACTIVE` puts a discontinued product back on sale.
     #[serde(
@@ -77,6 +79,7 @@ pub struct PatchProduct {
         deserialize_with = "not_null",
         skip_serializing_if = "Option::is_none"
     )]
+    #[schema(value_type = ProductStatus, required = false)]
     pub status: Option<ProductStatus>,
     /// Units per buyer, 1..=1,000,000, or `null` for none.
     #[serde(
@@ -84,7 +87,7 @@ pub struct PatchProduct {
         deserialize_with = "nullable",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schema(value_type = Option<i64>)]
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 1_000_000)]
     pub purchase_limit: Option<Option<i64>>,
     /// Start of the sale window, or `null` for none.
     #[serde(
@@ -132,6 +135,8 @@ pub struct ProductView {
     pub created_at: DateTime<Utc>,
     /// When a column of it changed last.
     pub updated_at: DateTime<Utc>,
+    /// Number of its changes, those of stock apart. In quotes it is the `ETag`.
+    pub version: i64,
 }
 
 /// One page of a listing.

@@ -13,4 +13,5 @@ pub mod metrics;
 pub mod named;
 pub mod serve;
 pub mod telemetry;
+pub mod trace;
 pub mod transaction;

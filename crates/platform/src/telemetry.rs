@@ -1,15 +1,16 @@
-//! Logs and metrics of the process. Both are global: set up once at start, before anything else.
+//! Logs, metrics and traces of the process. All are global: set up once at start, before anything else.
 
-use crate::config::{LogConfig, LogFormat};
+use crate::config::{LogConfig, LogFormat, TelemetryConfig};
 use crate::console::event_log;
 use crate::metrics::FORGOTTEN_AFTER;
+use crate::trace::{self, Exporting};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_util::MetricKindMask;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 /// Buckets of durations, in seconds: 100 µs to 5 s, with edges where the service promises something (10, 20, 50, 100 ms).
 pub const SECONDS_BUCKETS: [f64; 15] = [
@@ -37,23 +38,59 @@ pub enum TelemetryError {
     /// Somebody else installed a metrics recorder in this process.
     #[error("the metrics recorder cannot be installed: {0}")]
     Recorder(#[from] BuildError),
+    /// The exporter of spans cannot be set up.
+    #[error("key `telemetry.otlp_url`: {0}")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// Its HTTP client cannot be set up.
+    #[error("the client of the collector cannot be set up: {0}")]
+    Client(#[from] reqwest::Error),
 }
 
-/// Sends logs to standard error in the configured format, those of the `log` crate and panics included. A second call
-/// in the same process changes nothing.
+/// Logs and traces as long as this lives.
+#[must_use = "spans that still wait are lost without `end`"]
+#[derive(Debug)]
+pub struct Telemetry(Option<Exporting>);
+
+impl Telemetry {
+    /// Hands over the spans that still wait, for a few seconds at most. Call it last.
+    pub async fn end(self) {
+        if let Some(exporting) = self.0 {
+            // Handing over needs this runtime, so its threads must not wait for it.
+            tokio::task::spawn_blocking(move || exporting.end()).await.ok();
+        }
+    }
+}
+
+/// Sends logs to standard error in the configured format, those of the `log` crate and panics included, and spans to the
+/// collector if there is one. A second call in the same process changes nothing.
 ///
 /// # Errors
-/// [`TelemetryError::Filter`] when the filter cannot be parsed.
-pub fn init(config: &LogConfig) -> Result<(), TelemetryError> {
-    let filter = EnvFilter::try_new(&config.filter)?;
-    let registry = tracing_subscriber::registry()
-        .with(filter)
-        .with(event_log::layer());
-    let lines = fmt::layer().with_writer(std::io::stderr);
-    let installed = match config.format {
-        LogFormat::Human => registry.with(lines).try_init(),
-        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
+/// [`TelemetryError`] when the filter cannot be parsed, or the collector's address.
+///
+/// # Panics
+/// Outside a tokio runtime, where there is a collector.
+pub fn init(
+    service: &'static str,
+    log: &LogConfig,
+    telemetry: &TelemetryConfig,
+) -> Result<Telemetry, TelemetryError> {
+    let lines = match log.format {
+        LogFormat::Human => fmt::layer().with_writer(std::io::stderr).boxed(),
+        LogFormat::Json => fmt::layer()
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .with_writer(std::io::stderr)
+            .boxed(),
     };
+    let lines = lines.with_filter(EnvFilter::try_new(&log.filter)?);
+    let kept = event_log::layer().with_filter(EnvFilter::try_new(&log.filter)?);
+    let (exporting, spans) = trace::layer(telemetry, service)?.unzip();
+    let installed = tracing_subscriber::registry()
+        .with(lines)
+        .with(kept)
+        .with(spans)
+        .try_init();
     if installed.is_ok() {
         // The default hook writes several plain lines, which a reader of JSON logs would lose.
         std::panic::set_hook(Box::new(|panic| {
@@ -62,7 +99,7 @@ pub fn init(config: &LogConfig) -> Result<(), TelemetryError> {
             tracing::error!(location, message, "panic");
         }));
     }
-    Ok(())
+    Ok(Telemetry(exporting))
 }
 
 /// The metrics of this process, to be rendered on a scrape. Cheap to clone.
@@ -77,6 +114,22 @@ impl Metrics {
         crate::metrics::read_all();
         self.handle.render()
     }
+}
+
+/// Metrics as the configuration says: kept by [`install_metrics`], or not at all.
+///
+/// # Errors
+/// As [`install_metrics`].
+///
+/// # Panics
+/// Outside a tokio runtime.
+pub fn metrics(config: &TelemetryConfig) -> Result<Metrics, TelemetryError> {
+    if config.metrics {
+        return install_metrics();
+    }
+    // Nobody records into it: the macros find no recorder and do nothing.
+    let handle = builder(FORGOTTEN_AFTER)?.build_recorder().handle();
+    Ok(Metrics { handle })
 }
 
 /// Installs the process-wide metrics recorder, with [`SECONDS_BUCKETS`] for names ending in `_seconds` and
@@ -190,10 +243,16 @@ mod tests {
 
     #[test]
     fn a_bad_filter_is_refused_by_name() {
-        let config = LogConfig {
+        let log = LogConfig {
             format: LogFormat::Human,
             filter: "a=b=c".into(),
         };
-        assert!(init(&config).unwrap_err().to_string().contains("log.filter"));
+        let telemetry = TelemetryConfig {
+            metrics: true,
+            otlp_url: "".into(),
+            sample_ratio: 0.0,
+        };
+        let error = init("test", &log, &telemetry).unwrap_err();
+        assert!(error.to_string().contains("log.filter"));
     }
 }

@@ -9,6 +9,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use platform::database::Pool;
 use platform::named::named;
+use platform::trace::TraceContext;
 
 use super::DbError;
 use super::saga::{reopen, request_of};
@@ -26,12 +27,14 @@ pub(super) async fn store(
     c: &mut AsyncPgConnection,
     order: &Order,
     request: &StockRequest,
+    cause: Option<TraceContext>,
 ) -> Result<(), DbError> {
     let row = (
         outbox::order_id.eq(order.id),
         outbox::attempt.eq(order.attempt),
         outbox::event_type.eq("STOCK_DECREASE"),
         outbox::payload.eq(request.to_json()),
+        outbox::trace_context.eq(cause.map(|cause| cause.to_string())),
     );
     named("outbox: store", diesel::insert_into(outbox::table).values(row))
         .execute(c)
@@ -120,14 +123,24 @@ pub enum Requeued {
 ///
 /// # Errors
 /// [`DbError`]; a commit may have happened.
-pub async fn requeue(pool: &Pool, id: i64, watch_ms: i64) -> Result<Requeued, DbError> {
+pub async fn requeue(
+    pool: &Pool,
+    id: i64,
+    watch_ms: i64,
+    cause: Option<TraceContext>,
+) -> Result<Requeued, DbError> {
     let mut connection = pool.get().await?;
     connection
-        .transaction(async |c| requeue_locked(c, id, watch_ms).await)
+        .transaction(async |c| requeue_locked(c, id, watch_ms, cause).await)
         .await
 }
 
-async fn requeue_locked(c: &mut AsyncPgConnection, id: i64, watch_ms: i64) -> Result<Requeued, DbError> {
+async fn requeue_locked(
+    c: &mut AsyncPgConnection,
+    id: i64,
+    watch_ms: i64,
+    cause: Option<TraceContext>,
+) -> Result<Requeued, DbError> {
     let row = outbox::table
         .find(id)
         .select((outbox::order_id, outbox::status))
@@ -149,7 +162,7 @@ async fn requeue_locked(c: &mut AsyncPgConnection, id: i64, watch_ms: i64) -> Re
         .await
         .optional()?;
     let reopened = match failed_by_it {
-        Some(order_id) => reopen(c, order_id, watch_ms).await?,
+        Some(order_id) => reopen(c, order_id, watch_ms, cause).await?,
         None => None,
     };
     if let Some(order) = reopened {
@@ -164,6 +177,8 @@ async fn requeue_locked(c: &mut AsyncPgConnection, id: i64, watch_ms: i64) -> Re
             outbox::status.eq(OutboxStatus::Pending.word()),
             outbox::attempts.eq(0),
             outbox::next_attempt_at.eq(diesel::dsl::now),
+            // Whoever sends it again is its cause now; one without a name leaves it with the first.
+            cause.map(|cause| outbox::trace_context.eq(cause.to_string())),
         ))
         .returning(OutboxColumns::as_returning());
     let row: OutboxColumns = named("outbox: requeue", change).get_result(c).await?;

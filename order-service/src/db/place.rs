@@ -12,6 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use platform::database::Pool;
 use platform::named::named;
+use platform::trace::TraceContext;
 
 use super::orders::{self, OrderColumns};
 use super::schema::orders as table;
@@ -28,8 +29,8 @@ pub struct Place {
     pub order: NewOrder,
     /// When the recovery worker looks after it, milliseconds from now.
     pub watch_ms: i64,
-    /// W3C trace context of the request.
-    pub trace_context: Option<String>,
+    /// What caused it.
+    pub trace_context: Option<TraceContext>,
 }
 
 /// What became of it.
@@ -95,7 +96,10 @@ async fn write_locked(
         idempotency_key: &column(|place| place.order.idempotency_key.as_deref()),
         watch_ms: &batch.iter().map(|place| place.watch_ms).collect(),
         payload: &payloads,
-        trace_context: &column(|place| place.trace_context.as_deref()),
+        trace_context: &batch
+            .iter()
+            .map(|place| place.trace_context.map(|context| context.to_string()))
+            .collect(),
     };
     let rows: Vec<OrderColumns> = named("place: orders", statement).load(c).await?;
     let mut found: HashMap<i64, Order> = HashMap::with_capacity(rows.len());

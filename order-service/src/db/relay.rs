@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use platform::amqp::{AmqpError, Message, Published, Publisher};
 use platform::database::Pool;
 use platform::named::named;
+use platform::trace::TraceContext;
 
 use super::DbError;
 use super::conclude::{Conclude, Conclusion, conclude_locked};
@@ -28,8 +29,8 @@ pub struct Stored {
     pub attempt: Attempt,
     /// The message.
     pub payload: String,
-    /// W3C trace context.
-    pub trace_context: Option<String>,
+    /// What caused it.
+    pub trace_context: Option<TraceContext>,
 }
 
 /// How often, and after which pauses, a message that could not be published goes again.
@@ -124,7 +125,7 @@ async fn take(c: &mut AsyncPgConnection, max: i64) -> Result<Vec<Stored>, DbErro
             id,
             attempt: Attempt { order_id, number },
             payload,
-            trace_context,
+            trace_context: trace_context.and_then(|text| text.parse().ok()),
         })
         .collect())
 }

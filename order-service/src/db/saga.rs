@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use platform::database::Pool;
 use platform::named::named;
+use platform::trace::TraceContext;
 
 use super::orders::OrderColumns;
 use super::schema::{orders, saga};
@@ -28,6 +29,8 @@ pub struct Due {
     pub tries: i32,
     /// The order as it is now.
     pub order: Order,
+    /// What caused it, as far as is known.
+    pub trace_context: Option<TraceContext>,
 }
 
 /// Takes up what is due, at most `limit`, for `lease_ms`. Several instances may do this at once.
@@ -40,10 +43,10 @@ pub async fn take_up(pool: &Pool, limit: i64, lease_ms: i64) -> Result<Vec<Due>,
         limit: &limit,
         lease_ms: &lease_ms,
     };
-    let rows: Vec<(i32, String, i32, OrderColumns)> =
+    let rows: Vec<(i32, String, i32, Option<String>, OrderColumns)> =
         named("saga: take up", statement).load(&mut connection).await?;
     rows.into_iter()
-        .map(|(number, step, tries, order)| {
+        .map(|(number, step, tries, trace_context, order)| {
             let order = order.order()?;
             let attempt = Attempt {
                 order_id: order.id,
@@ -54,6 +57,7 @@ pub async fn take_up(pool: &Pool, limit: i64, lease_ms: i64) -> Result<Vec<Due>,
                 attempt,
                 tries,
                 order,
+                trace_context: trace_context.and_then(|text| text.parse().ok()),
             })
         })
         .collect()
@@ -64,11 +68,17 @@ pub async fn take_up(pool: &Pool, limit: i64, lease_ms: i64) -> Result<Vec<Due>,
 ///
 /// # Errors
 /// [`DbError`]; when the commit is unknown, the recovery worker carries the cancel on.
-pub async fn begin_cancel(pool: &Pool, id: i64, lease_ms: i64) -> Result<bool, DbError> {
+pub async fn begin_cancel(
+    pool: &Pool,
+    id: i64,
+    lease_ms: i64,
+    cause: Option<TraceContext>,
+) -> Result<bool, DbError> {
     let mut connection = pool.get().await?;
     let statement = BeginCancel {
         id: &id,
         lease_ms: &lease_ms,
+        trace_context: &cause.map(|cause| cause.to_string()),
     };
     let begun: Vec<i64> = named("saga: begin cancel", statement)
         .load(&mut connection)
@@ -97,15 +107,20 @@ pub async fn is_being_cancelled(pool: &Pool, id: i64) -> Result<bool, DbError> {
 ///
 /// # Errors
 /// [`DbError`]; a commit may have happened.
-pub async fn retry(pool: &Pool, id: i64, watch_ms: i64) -> Result<Option<Order>, DbError> {
+pub async fn retry(
+    pool: &Pool,
+    id: i64,
+    watch_ms: i64,
+    cause: Option<TraceContext>,
+) -> Result<Option<Order>, DbError> {
     let mut connection = pool.get().await?;
     connection
         .transaction(async |c| {
-            let Some(order) = reopen(c, id, watch_ms).await? else {
+            let Some(order) = reopen(c, id, watch_ms, cause).await? else {
                 return Ok(None);
             };
             if order.flow == Flow::Async {
-                outbox::store(c, &order, &request_of(&order)).await?;
+                outbox::store(c, &order, &request_of(&order), cause).await?;
             }
             Ok(Some(order))
         })
@@ -117,6 +132,7 @@ pub(super) async fn reopen(
     c: &mut AsyncPgConnection,
     id: i64,
     watch_ms: i64,
+    cause: Option<TraceContext>,
 ) -> Result<Option<Order>, DbError> {
     let (leaves, enters): (OrderStatus, OrderStatus) = Event::Retried.transition();
     let change = diesel::update(orders::table.find(id).filter(orders::status.eq(leaves.word())))
@@ -137,6 +153,7 @@ pub(super) async fn reopen(
         saga::attempt.eq(order.attempt),
         saga::step.eq(Step::Decrease.word()),
         saga::next_try_at.eq(Utc::now() + TimeDelta::milliseconds(watch_ms)),
+        saga::trace_context.eq(cause.map(|cause| cause.to_string())),
     );
     named("saga: first step", diesel::insert_into(saga::table).values(step))
         .execute(c)

@@ -26,6 +26,7 @@ diesel::table! {
         next_try_at -> Timestamptz,
         last_error -> Nullable<Text>,
         created_at -> Timestamptz,
+        trace_context -> Nullable<Text>,
     }
 }
 

@@ -70,7 +70,7 @@ statement! {
         idempotency_key: Vec<Option<&'a str>>,
         watch_ms: Vec<i64>,
         payload: Vec<Option<String>>,
-        trace_context: Vec<Option<&'a str>>,
+        trace_context: Vec<Option<String>>,
     } -> OrderSql =
     "WITH asked AS (SELECT * FROM unnest("
     [id: Array<BigInt>] ", " [product_id: Array<BigInt>] ", " [buyer_id: Array<Nullable<Text>>] ", "
@@ -81,8 +81,8 @@ statement! {
       OVERRIDING SYSTEM VALUE SELECT id, product_id, buyer_id, quantity, flow, idempotency_key FROM asked \
       ORDER BY idempotency_key, id ON CONFLICT DO NOTHING \
       RETURNING id, product_id, buyer_id, quantity, status, fail_reason, flow, attempt, created_at, updated_at), \
-    watched AS (INSERT INTO saga (order_id, attempt, step, next_try_at) \
-      SELECT id, 0, 'DECREASE', now() + interval '1 millisecond' * asked.watch_ms FROM asked JOIN placed USING (id)), \
+    watched AS (INSERT INTO saga (order_id, attempt, step, next_try_at, trace_context) \
+      SELECT id, 0, 'DECREASE', now() + interval '1 millisecond' * asked.watch_ms, asked.trace_context FROM asked JOIN placed USING (id)), \
     stored AS (INSERT INTO outbox (order_id, attempt, event_type, payload, trace_context) \
       SELECT id, 0, 'STOCK_DECREASE', asked.payload, asked.trace_context FROM asked JOIN placed USING (id) \
       WHERE asked.payload IS NOT NULL ORDER BY id) \
@@ -123,7 +123,8 @@ statement! {
     /// Voids for stock that was taken too late: the attempt has failed, or was followed by another one. Returns the
     /// orders it is about.
     VoidLate { id: Vec<i64>, attempt: Vec<i32>, } -> BigInt =
-    "INSERT INTO saga (order_id, attempt, step, next_try_at) SELECT orders.id, late.attempt, 'VOID', now() FROM unnest("
+    "INSERT INTO saga (order_id, attempt, step, next_try_at, trace_context) SELECT orders.id, late.attempt, 'VOID', now(), \
+    (SELECT trace_context FROM outbox WHERE outbox.order_id = orders.id AND outbox.attempt = late.attempt) FROM unnest("
     [id: Array<BigInt>] ", " [attempt: Array<Integer>]
     ") AS late (id, attempt) JOIN orders ON orders.id = late.id \
     AND (orders.attempt > late.attempt OR (orders.attempt = late.attempt AND orders.status = 'FAILED')) \
@@ -157,25 +158,25 @@ statement! {
 }
 
 statement! {
-    /// Takes up what is due, for `lease_ms`: attempt, step, tries so far, and the order.
-    TakeUpSteps { limit: i64, lease_ms: i64, } -> (Integer, Text, Integer, OrderSql) =
+    /// Takes up what is due, for `lease_ms`: attempt, step, tries so far, what caused it, and the order.
+    TakeUpSteps { limit: i64, lease_ms: i64, } -> (Integer, Text, Integer, Nullable<Text>, OrderSql) =
     "WITH due AS (SELECT order_id, attempt FROM saga WHERE next_try_at <= now() ORDER BY next_try_at LIMIT "
     [limit: BigInt]
     " FOR UPDATE SKIP LOCKED) UPDATE saga SET tries = tries + 1, next_try_at = now() + interval '1 millisecond' * "
     [lease_ms: BigInt]
     " FROM due JOIN orders ON orders.id = due.order_id \
     WHERE saga.order_id = due.order_id AND saga.attempt = due.attempt \
-    RETURNING saga.attempt, step, tries, orders.id, product_id, buyer_id, quantity, status, fail_reason, flow, \
+    RETURNING saga.attempt, step, tries, trace_context, orders.id, product_id, buyer_id, quantity, status, fail_reason, flow, \
     orders.attempt, orders.created_at, updated_at"
 }
 
 statement! {
     /// Begins to cancel a confirmed order: the step, leased for `lease_ms`. No row when it is not confirmed, or is being
     /// cancelled already.
-    BeginCancel { id: i64, lease_ms: i64, } -> BigInt =
+    BeginCancel { id: i64, lease_ms: i64, trace_context: Option<String>, } -> BigInt =
     "WITH confirmed AS (SELECT id, attempt FROM orders WHERE status = 'CONFIRMED' AND id = " [id: BigInt]
-    " FOR UPDATE) INSERT INTO saga (order_id, attempt, step, next_try_at) \
-    SELECT id, attempt, 'CANCEL', now() + interval '1 millisecond' * " [lease_ms: BigInt]
+    " FOR UPDATE) INSERT INTO saga (order_id, attempt, step, next_try_at, trace_context) \
+    SELECT id, attempt, 'CANCEL', now() + interval '1 millisecond' * " [lease_ms: BigInt] ", " [trace_context: Nullable<Text>]
     " FROM confirmed ON CONFLICT DO NOTHING RETURNING order_id"
 }
 

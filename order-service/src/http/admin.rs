@@ -1,10 +1,11 @@
 //! What operators do and see.
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use contracts::order::{OrderView, OutboxStatus, OutboxView, StuckOrder};
 use contracts::product::Page;
 use platform::http::Problem;
 use platform::http::fields;
+use platform::trace;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -25,8 +26,12 @@ const STUCK_MAX: i64 = 100;
     params(OrderParam),
     responses((status = 202, description = "The order, `PENDING`", body = OrderView), RetryErrors)
 )]
-pub(super) async fn retry(app: web::Data<App>, id: web::Path<i64>) -> Result<HttpResponse, Problem> {
-    retried(*id, retry::retry(&app, *id).await)
+pub(super) async fn retry(
+    app: web::Data<App>,
+    request: HttpRequest,
+    id: web::Path<i64>,
+) -> Result<HttpResponse, Problem> {
+    retried(*id, retry::retry(&app, *id, trace::context(&request)).await)
 }
 
 /// Steps of orders that are open for longer than the deadline of a pending order, oldest first, at most 100
@@ -77,6 +82,10 @@ pub(super) async fn outbox(
     params(MessageParam),
     responses((status = 202, description = "The message, `PENDING`", body = OutboxView), RequeueErrors)
 )]
-pub(super) async fn requeue(app: web::Data<App>, id: web::Path<i64>) -> Result<HttpResponse, Problem> {
-    requeued(retry::requeue(&app, *id).await)
+pub(super) async fn requeue(
+    app: web::Data<App>,
+    request: HttpRequest,
+    id: web::Path<i64>,
+) -> Result<HttpResponse, Problem> {
+    requeued(retry::requeue(&app, *id, trace::context(&request)).await)
 }

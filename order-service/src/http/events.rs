@@ -23,7 +23,7 @@ use crate::orders::watch::{Viewer, is_final};
     get, path = "/v1/orders/{id}/events", tag = "orders", operation_id = "orderEvents",
     params(OrderParam),
     responses(
-        (status = 200, description = "The events", body = OrderView, content_type = "text/event-stream"),
+        (status = 200, description = "The events; the data of each is an `OrderView`", body = String, content_type = "text/event-stream"),
         EventErrors,
     )
 )]

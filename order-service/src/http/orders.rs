@@ -1,11 +1,11 @@
 //! Orders: placing, cancelling, looking.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use contracts::messaging::{TRACE_CONTEXT, TRACE_CONTEXT_MAX};
 use contracts::order::{Flow, OrderStatus, OrderView, PlaceOrder};
 use contracts::product::Page;
 use platform::http::Problem;
 use platform::http::fields::{self, Object, invalid};
+use platform::trace;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -27,14 +27,8 @@ pub(super) async fn place(
     let key = fields::idempotency_key(&request)?;
     let Object(body) = body.into_inner();
     let order = NewOrder::new(body, flow, key).map_err(|refused| invalid(refused.0))?;
-    let trace = request
-        .headers()
-        .get(TRACE_CONTEXT)
-        .and_then(|value| value.to_str().ok());
-    let trace = trace
-        .filter(|text| text.len() <= TRACE_CONTEXT_MAX)
-        .map(str::to_owned);
-    placed(flow, place::place(&app.into_inner(), order, trace).await)
+    let cause = trace::context(&request);
+    placed(flow, place::place(&app.into_inner(), order, cause).await)
 }
 
 pub(super) async fn cancel(
@@ -42,7 +36,11 @@ pub(super) async fn cancel(
     request: HttpRequest,
     id: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
-    cancelled(*id, cancel::cancel(&app.into_inner(), *id, flow(&request)).await)
+    let cause = trace::context(&request);
+    cancelled(
+        *id,
+        cancel::cancel(&app.into_inner(), *id, flow(&request), cause).await,
+    )
 }
 
 /// The flow of the path, as the URL table says.

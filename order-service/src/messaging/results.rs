@@ -6,8 +6,10 @@
 use std::time::Duration;
 
 use contracts::messaging::{StockResult, Unreadable, read};
-use platform::amqp::{Delivery, Handled};
+use platform::amqp::{Delivery, Handled, trace_context};
+use platform::trace::{Kind, Work};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::db::conclude::Conclusion;
 use crate::domain::attempt::Attempt;
@@ -38,6 +40,17 @@ impl Handler {
                 return Handled::Dead;
             }
         };
+        let cause = trace_context(&delivery);
+        let work = Work::caused_by(
+            cause,
+            Kind::Consumer,
+            "conclude stock result",
+            &attempt.decrease_id(),
+        );
+        self.written(attempt, conclusion).instrument(work.span).await
+    }
+
+    async fn written(&self, attempt: Attempt, conclusion: Conclusion) -> Handled {
         let mut pause = PAUSE;
         loop {
             match self.runner.write(attempt, conclusion.clone()).await {

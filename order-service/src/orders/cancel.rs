@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use contracts::order::{Flow, OrderStatus};
+use platform::trace::TraceContext;
 use tokio::time::Instant;
 
 use super::{WRITE_MARGIN, in_background};
@@ -52,12 +53,23 @@ impl From<Unavailable> for CancelError {
 ///
 /// # Errors
 /// [`CancelError`]; a cancel that had begun is carried on.
-pub async fn cancel(app: &Arc<App>, id: i64, flow: Flow) -> Result<Outcome, CancelError> {
+pub async fn cancel(
+    app: &Arc<App>,
+    id: i64,
+    flow: Flow,
+    cause: Option<TraceContext>,
+) -> Result<Outcome, CancelError> {
     let deadline = Instant::now() + app.request_deadline;
-    in_background(app, deadline, begin(Arc::clone(app), id, flow, deadline)).await?
+    in_background(app, deadline, begin(Arc::clone(app), id, flow, cause, deadline)).await?
 }
 
-async fn begin(app: Arc<App>, id: i64, flow: Flow, deadline: Instant) -> Result<Outcome, CancelError> {
+async fn begin(
+    app: Arc<App>,
+    id: i64,
+    flow: Flow,
+    cause: Option<TraceContext>,
+    deadline: Instant,
+) -> Result<Outcome, CancelError> {
     let lease = match flow {
         Flow::Sync => app.request_deadline + 2 * WRITE_MARGIN,
         Flow::Async => std::time::Duration::ZERO,
@@ -66,6 +78,7 @@ async fn begin(app: Arc<App>, id: i64, flow: Flow, deadline: Instant) -> Result<
         &app.pool,
         id,
         i64::try_from(lease.as_millis()).unwrap_or(i64::MAX),
+        cause,
     )
     .await?;
     let Some(order) = orders::get(&app.pool, id).await? else {
@@ -82,7 +95,10 @@ async fn begin(app: Arc<App>, id: i64, flow: Flow, deadline: Instant) -> Result<
             Ok(Outcome::UnderWay(order))
         }
         Flow::Sync if begun => {
-            let concluded = app.runner.run_until(Step::Cancel, &order, deadline).await?;
+            let concluded = app
+                .runner
+                .run_until(Step::Cancel, &order, cause, deadline)
+                .await?;
             Ok(settled(concluded.order.unwrap_or(order)))
         }
         // Somebody else has begun: theirs is ours.

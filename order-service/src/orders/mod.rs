@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::app::App;
 use crate::db::queue::Unavailable;
@@ -27,10 +28,11 @@ async fn in_background<T: Send + 'static>(
     let permit = app.in_flight.clone().try_acquire_owned();
     let permit = permit.map_err(|_| Unavailable::QueueFull)?;
     let (reply, answer) = oneshot::channel();
-    app.tasks.spawn(async move {
+    let work = async move {
         reply.send(work.await).ok();
         drop(permit);
-    });
+    };
+    app.tasks.spawn(work.in_current_span());
     match tokio::time::timeout_at(deadline + WRITE_MARGIN, answer).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(_)) => Err(Unavailable::Draining),

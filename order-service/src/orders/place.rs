@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use contracts::order::{Flow, OrderStatus};
+use platform::trace::TraceContext;
 use tokio::time::Instant;
 
 use super::{WRITE_MARGIN, in_background};
@@ -46,7 +47,7 @@ pub enum Outcome {
 pub async fn place(
     app: &Arc<App>,
     order: NewOrder,
-    trace_context: Option<String>,
+    trace_context: Option<TraceContext>,
 ) -> Result<Outcome, Unavailable> {
     let deadline = Instant::now() + app.request_deadline;
     // Under a known key there is an order to show, sold out or not.
@@ -102,7 +103,7 @@ async fn is_known(app: &App, order: &NewOrder) -> Result<bool, Unavailable> {
 async fn place_and_settle(
     app: Arc<App>,
     order: NewOrder,
-    trace_context: Option<String>,
+    trace_context: Option<TraceContext>,
     deadline: Instant,
 ) -> Result<Outcome, Unavailable> {
     // Recovery looks after it once this task must have ended, one way or the other.
@@ -119,7 +120,10 @@ async fn place_and_settle(
     {
         Placed::New(order) => {
             metrics::placed(order.flow);
-            let concluded = app.runner.run_until(Step::Decrease, &order, deadline).await?;
+            let concluded = app
+                .runner
+                .run_until(Step::Decrease, &order, trace_context, deadline)
+                .await?;
             let order = concluded.order.unwrap_or(order);
             Ok(Outcome::Order {
                 order,

@@ -1,5 +1,7 @@
 //! Retry: an operator sends a failed order, or a message that was given up, again.
 
+use platform::trace::TraceContext;
+
 use crate::app::App;
 use crate::db::outbox::{self, Requeued};
 use crate::db::{DbError, orders, saga};
@@ -21,8 +23,8 @@ pub enum Outcome {
 ///
 /// # Errors
 /// [`DbError`]; it may be PENDING again all the same.
-pub async fn retry(app: &App, id: i64) -> Result<Outcome, DbError> {
-    if let Some(order) = saga::retry(&app.pool, id, app.pending_deadline_ms).await? {
+pub async fn retry(app: &App, id: i64, cause: Option<TraceContext>) -> Result<Outcome, DbError> {
+    if let Some(order) = saga::retry(&app.pool, id, app.pending_deadline_ms, cause).await? {
         metrics::retried_by_operator(order.attempt());
         app.recovery.notify_one();
         return Ok(Outcome::Pending(order));
@@ -37,8 +39,8 @@ pub async fn retry(app: &App, id: i64) -> Result<Outcome, DbError> {
 ///
 /// # Errors
 /// [`DbError`]; it may be sent again all the same.
-pub async fn requeue(app: &App, id: i64) -> Result<Requeued, DbError> {
-    let requeued = outbox::requeue(&app.pool, id, app.pending_deadline_ms).await?;
+pub async fn requeue(app: &App, id: i64, cause: Option<TraceContext>) -> Result<Requeued, DbError> {
+    let requeued = outbox::requeue(&app.pool, id, app.pending_deadline_ms, cause).await?;
     if matches!(requeued, Requeued::Done(_)) {
         metrics::requeued_by_operator(id);
     }

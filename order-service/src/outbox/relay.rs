@@ -112,7 +112,7 @@ pub fn message(stored: &Stored) -> Message {
         key: STOCK_REQUEST.key,
         id: stored.attempt.decrease_id(),
         body: stored.payload.clone(),
-        trace_context: stored.trace_context.clone(),
+        trace_context: stored.trace_context,
         mandatory: true,
     }
 }

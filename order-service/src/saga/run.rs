@@ -18,6 +18,7 @@ use crate::domain::order::Order;
 use crate::metrics;
 use crate::product_client::{Answer, ProductClient};
 use platform::database::Pool;
+use platform::trace::TraceContext;
 use tokio::task::JoinHandle;
 
 /// Runs steps. Cheap to clone.
@@ -56,6 +57,7 @@ impl Runner {
         &self,
         step: Step,
         order: &Order,
+        cause: Option<TraceContext>,
         deadline: Instant,
     ) -> Result<Concluded, Unavailable> {
         let mut tries = 0;
@@ -65,7 +67,7 @@ impl Runner {
             let asked = Instant::now();
             let answer = self
                 .client
-                .ask(step.line().action, order.attempt(), order, deadline)
+                .ask(step.line().action, order.attempt(), order, cause, deadline)
                 .await;
             let pause = self.pause(tries);
             let last = Instant::now() + pause >= deadline;
@@ -95,7 +97,13 @@ impl Runner {
         let deadline = asked + self.client.timeout();
         let answer = self
             .client
-            .ask(due.step.line().action, due.attempt, &due.order, deadline)
+            .ask(
+                due.step.line().action,
+                due.attempt,
+                &due.order,
+                due.trace_context,
+                deadline,
+            )
             .await;
         metrics::step_tried(due.step, &answer, asked.elapsed());
         let standing = Standing {

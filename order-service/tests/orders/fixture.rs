@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use conformance::Answer;
 use devstack::load::Stores;
 use devstack::proxy::Proxy;
 use devstack::{
@@ -71,16 +72,18 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) async fn to(request: RequestBuilder) -> Result<Self> {
-        let response = request.send().await?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let text = response.text().await?;
-        let body = if text.is_empty() {
+        let Answer {
+            status,
+            headers,
+            body,
+        } = conformance::send(request).await?;
+        let body = if body.is_empty() {
             Value::Null
         } else {
-            serde_json::from_str(&text).context(text.clone())?
+            serde_json::from_slice(&body).with_context(|| format!("a body that is no JSON: {body:?}"))?
         };
         Ok(Self {
-            status,
+            status: status.as_u16(),
             body,
             headers,
         })
@@ -132,7 +135,7 @@ impl World {
         settings: &[(&str, &str)],
     ) -> Result<Self> {
         let amqp_url = broker.as_ref().map(RabbitMq::create_virtual_host).transpose()?;
-        let settings = settings
+        let settings: Vec<(String, String)> = settings
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
@@ -146,6 +149,9 @@ impl World {
         };
         let program = program_beside(ORDER_SERVICE, "product-service").await?;
         let mut options = patient(stack.service("product-service", program));
+        for (key, value) in settings.iter().filter(|(key, _)| is_of_both(key)) {
+            options = options.env(key, value);
+        }
         if let Some(url) = &proxied_url {
             options = options.amqp_url(url);
         }
@@ -315,6 +321,13 @@ impl World {
         self.stack.wait_until_balanced(&[product], PATIENCE).await?;
         Ok(())
     }
+}
+
+/// Settings that say how a service is looked at go for both.
+fn is_of_both(key: &str) -> bool {
+    ["HOTSTOCK__LOG__", "HOTSTOCK__TELEMETRY__"]
+        .iter()
+        .any(|section| key.starts_with(section))
 }
 
 /// Waits until a service hears the broker: then the queues are there too.

@@ -6,12 +6,13 @@ use platform::http::Problem;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::openapi::{AnyErrors, ProductErrors, ProductParam};
+use super::openapi::{AnyErrors, ListErrors, ProductErrors, ProductParam};
 use super::problem::{gate, ledger, not_found};
 use crate::app::App;
 use crate::domain::request::ProductId;
 use crate::gate::breaker::BreakerView;
 use crate::ledger::standing;
+use crate::metrics;
 use crate::stock::audit::{self, StockAudit};
 use crate::stock::load::{self, LoadError};
 use crate::stock::reconcile::{Reconciled, SETTLED_WITHIN};
@@ -36,7 +37,9 @@ pub(super) async fn load(
     product: web::Path<ProductId>,
 ) -> Result<web::Json<Standing>, Problem> {
     let loaded = load::load(&app, *product).await.map_err(ledger)?;
-    standing(&app, loaded.ok_or_else(|| not_found(*product))?).await
+    let loaded = loaded.ok_or_else(|| not_found(*product))?;
+    metrics::product_event(*product, "load");
+    standing(&app, loaded).await
 }
 
 /// Back to the database alone
@@ -50,7 +53,9 @@ pub(super) async fn unload(
     product: web::Path<ProductId>,
 ) -> Result<web::Json<Standing>, Problem> {
     let unloaded = load::unload(&app, *product).await.map_err(ledger)?;
-    standing(&app, unloaded.ok_or_else(|| not_found(*product))?).await
+    let unloaded = unloaded.ok_or_else(|| not_found(*product))?;
+    metrics::product_event(*product, "unload");
+    standing(&app, unloaded).await
 }
 
 async fn standing(app: &App, product: ProductView) -> Result<web::Json<Standing>, Problem> {
@@ -90,7 +95,7 @@ pub(super) struct ReconcileQuery {
 #[utoipa::path(
     post, path = "/admin/stock/reconcile", tag = "gate", operation_id = "reconcileStock",
     params(ReconcileQuery),
-    responses((status = 200, description = "What was found; nothing, in health", body = Reconciled), AnyErrors)
+    responses((status = 200, description = "What was found; nothing, in health", body = Reconciled), ListErrors)
 )]
 pub(super) async fn reconcile(
     app: web::Data<App>,
@@ -152,6 +157,7 @@ pub(super) async fn breaker(app: web::Data<App>) -> web::Json<BreakerStanding> {
 )]
 pub(super) async fn force_open(app: web::Data<App>) -> web::Json<BreakerStanding> {
     app.gate.breaker.force_open();
+    metrics::breaker_event("force-open");
     breaker(app).await
 }
 
@@ -162,5 +168,6 @@ pub(super) async fn force_open(app: web::Data<App>) -> web::Json<BreakerStanding
 )]
 pub(super) async fn reset(app: web::Data<App>) -> web::Json<BreakerStanding> {
     app.gate.breaker.reset();
+    metrics::breaker_event("reset");
     breaker(app).await
 }

@@ -1,6 +1,7 @@
 //! Values that arrive in headers, queries and bodies, checked against their ranges.
 
 use actix_web::HttpRequest;
+use actix_web::http::header::IF_MATCH;
 use chrono::{DateTime, Datelike, Utc};
 use contracts::limits::{NAME_LENGTH_MAX, PRICE_MAX, QUANTITY_MAX, STOCK_MAX};
 pub(super) use platform::http::fields::{Object, in_range, invalid, page};
@@ -22,6 +23,29 @@ pub(super) fn idempotency_key(request: &HttpRequest, body: Option<&str>) -> Resu
         return Err(invalid("requestId in the body differs from the Idempotency-Key"));
     }
     Ok(key)
+}
+
+/// The versions of `If-Match`. `None`: whichever it is, as without the header.
+pub(super) fn if_match(request: &HttpRequest) -> Result<Option<Vec<i64>>, Problem> {
+    let malformed = || invalid("If-Match is `*`, or entity tags such as \"7\", separated by commas");
+    let mut versions = None;
+    for value in request.headers().get_all(IF_MATCH) {
+        let tags = value.to_str().map_err(|_| malformed())?;
+        for tag in tags.split(',').map(str::trim) {
+            if tag == "*" {
+                return Ok(None);
+            }
+            // A weak tag is the same as none (RFC 9110, section 13.1.1).
+            let strong = tag.strip_prefix("W/").unwrap_or(tag);
+            let text = strong.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+            let text = text.filter(|text| !text.contains('"')).ok_or_else(malformed)?;
+            let known = versions.get_or_insert_with(Vec::new);
+            if strong == tag {
+                known.extend(text.parse::<i64>().ok());
+            }
+        }
+    }
+    Ok(versions)
 }
 
 pub(super) fn order_id(order_id: i64) -> Result<i64, Problem> {

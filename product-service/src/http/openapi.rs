@@ -7,11 +7,11 @@
 use contracts::error::ErrorBody;
 use contracts::error::ErrorCode::{
     self, BadRequest, IdempotencyKeyReused, InsufficientStock, InternalError, OrderVoided, PayloadTooLarge,
-    ProductDiscontinued, ProductNotFound, PurchaseLimitExceeded, RetryLater, SaleNotOpen,
+    PreconditionFailed, ProductDiscontinued, ProductNotFound, PurchaseLimitExceeded, RetryLater, SaleNotOpen,
     UnsupportedMediaType, ValidationError,
 };
 pub(super) use platform::http::openapi::mount;
-use platform::http::openapi::{ErrorWords, idempotency_key, path_id};
+use platform::http::openapi::{ErrorWords, idempotency_key, if_match, path_id};
 use serde_json::{Value, json};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::{Parameter, ParameterIn};
@@ -103,6 +103,15 @@ impl IntoParams for IdempotencyKeyParam {
     }
 }
 
+/// The version of a product that a change is meant for.
+pub(super) struct IfMatchParam;
+
+impl IntoParams for IfMatchParam {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        vec![if_match()]
+    }
+}
+
 /// Codes any operation may answer with.
 const ANY: &[ErrorCode] = &[InternalError, RetryLater];
 /// Codes of a body that cannot be taken.
@@ -122,14 +131,16 @@ platform::error_sets! {
     example;
     /// Of an operation without any input.
     AnyErrors = ANY;
-    /// Of a listing.
+    /// Of an operation with a query.
     ListErrors = ANY, &[ValidationError];
     /// Of an operation on a product, without a body.
     ProductErrors = ANY, PRODUCT;
     /// Of creating a product.
     CreateErrors = ANY, BODY, &[ValidationError];
     /// Of changing a product.
-    PatchErrors = ANY, BODY, PRODUCT;
+    PatchErrors = ANY, BODY, PRODUCT, &[PreconditionFailed];
+    /// Of discontinuing a product.
+    DiscontinueErrors = ANY, PRODUCT, &[PreconditionFailed];
     /// Of a decrease.
     DecreaseErrors = ANY, BODY, PRODUCT, &[IdempotencyKeyReused], NOT_SOLD;
     /// Of an increase.
@@ -146,6 +157,7 @@ fn example(code: ErrorCode) -> Value {
         ProductNotFound | SaleNotOpen | ProductDiscontinued | OrderVoided | IdempotencyKeyReused => {
             json!({ "productId": 42 })
         }
+        PreconditionFailed => json!({ "productId": 42, "version": 8 }),
         RetryLater => json!({ "reason": Unavailable::QueueFull.word() }),
         _ => Value::Null,
     }

@@ -59,6 +59,11 @@ pub(super) fn not_found(product: ProductId) -> Problem {
     Problem::new(ErrorCode::ProductNotFound).details(json!({ "productId": product }))
 }
 
+/// The product has changed since the client read it.
+pub(super) fn stale(product: ProductId, version: i64) -> Problem {
+    Problem::new(ErrorCode::PreconditionFailed).details(json!({ "productId": product, "version": version }))
+}
+
 /// A query failed.
 pub(super) fn ledger(error: LedgerError) -> Problem {
     match failure(&error) {

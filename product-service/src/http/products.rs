@@ -1,7 +1,7 @@
 //! Products: everything but their stock.
 
-use actix_web::http::header::LOCATION;
-use actix_web::{HttpResponse, web};
+use actix_web::http::header::{ETAG, HeaderName, LOCATION};
+use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::{DateTime, Utc};
 use contracts::product::{CreateProduct, Page, PatchProduct, ProductStatus, ProductView, StockStrategy};
 use diesel::result::{DatabaseErrorKind, Error};
@@ -10,12 +10,15 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::fields::{self, Object, invalid};
-use super::openapi::{CreateErrors, ListErrors, PatchErrors, ProductErrors, ProductParam};
-use super::problem::{ledger, not_found};
+use super::openapi::{
+    CreateErrors, DiscontinueErrors, IfMatchParam, ListErrors, PatchErrors, ProductErrors, ProductParam,
+};
+use super::problem::{ledger, not_found, stale};
 use crate::app::App;
 use crate::domain::request::ProductId;
 use crate::ledger::LedgerError;
-use crate::ledger::products::{self, Listing, SortBy};
+use crate::ledger::products::{self, Listing, Patched, SortBy};
+use crate::metrics;
 use crate::stock::load;
 
 /// Creates a product
@@ -24,7 +27,7 @@ use crate::stock::load;
     request_body = CreateProduct,
     responses(
         (status = 201, description = "Created", body = ProductView,
-            headers(("Location", description = "Path of the product"))),
+            headers(("Location", description = "Path of the product"), ("ETag", description = "Its version"))),
         CreateErrors,
     )
 )]
@@ -45,32 +48,49 @@ pub(super) async fn create(
         app.hot.insert(product.id);
         app.loader.load(product.id).await;
     }
+    metrics::product_event(product.id, "create");
     let location = format!("/v1/products/{}", product.id);
     Ok(HttpResponse::Created()
         .insert_header((LOCATION, location))
+        .insert_header(tag(&product))
         .json(product))
 }
 
+/// The version of a product, as an entity tag: its stock is not part of it.
+fn tag(product: &ProductView) -> (HeaderName, String) {
+    (ETAG, format!("\"{}\"", product.version))
+}
+
 /// Changes what is given, never stock
+///
+/// With `If-Match`, only the product that the client has seen: one that has changed since is 412.
 #[utoipa::path(
     patch, path = "/v1/products/{id}", tag = "products", operation_id = "patchProduct",
-    params(ProductParam),
+    params(ProductParam, IfMatchParam),
     request_body = PatchProduct,
-    responses((status = 200, description = "Changed", body = ProductView), PatchErrors)
+    responses(
+        (status = 200, description = "Changed", body = ProductView,
+            headers(("ETag", description = "Its version now"))),
+        PatchErrors,
+    )
 )]
 pub(super) async fn patch(
     app: web::Data<App>,
     product: web::Path<ProductId>,
+    request: HttpRequest,
     body: web::Json<Object<PatchProduct>>,
-) -> Result<web::Json<ProductView>, Problem> {
+) -> Result<HttpResponse, Problem> {
     body.name.as_deref().map_or(Ok(()), fields::name)?;
     body.price.map_or(Ok(()), fields::price)?;
     body.purchase_limit
         .flatten()
         .map_or(Ok(()), fields::purchase_limit)?;
     sale_window(body.sale_starts_at.flatten(), body.sale_ends_at.flatten())?;
-    let patched = change(&app, *product, &body).await.map_err(unwritten)?;
-    patched.map(web::Json).ok_or_else(|| not_found(*product))
+    let expected = fields::if_match(&request)?;
+    let patched = change(&app, *product, &body, expected.as_deref()).await;
+    let patched = changed(*product, patched.map_err(unwritten)?)?;
+    metrics::product_event(*product, "patch");
+    Ok(HttpResponse::Ok().insert_header(tag(&patched)).json(patched))
 }
 
 /// Changes a product, and tells its gate where that bears on its sale.
@@ -78,17 +98,28 @@ async fn change(
     app: &App,
     product: ProductId,
     patch: &PatchProduct,
-) -> Result<Option<ProductView>, LedgerError> {
-    let changed = app.in_time(products::patch(&app.pool, product, patch)).await?;
+    expected: Option<&[i64]>,
+) -> Result<Patched, LedgerError> {
+    let changed = app
+        .in_time(products::patch(&app.pool, product, patch, expected))
+        .await?;
     let changes_rules = patch.status.is_some()
         || patch.purchase_limit.is_some()
         || patch.sale_starts_at.is_some()
         || patch.sale_ends_at.is_some();
-    let is_hot = |view: &ProductView| view.stock_strategy == StockStrategy::RedisFirst;
-    if changes_rules && changed.as_ref().is_some_and(is_hot) {
+    let is_hot = matches!(&changed, Patched::Done(view) if view.stock_strategy == StockStrategy::RedisFirst);
+    if changes_rules && is_hot {
         load::renew(app, product).await;
     }
     Ok(changed)
+}
+
+fn changed(product: ProductId, patched: Patched) -> Result<ProductView, Problem> {
+    match patched {
+        Patched::Done(view) => Ok(view),
+        Patched::Stale(version) => Err(stale(product, version)),
+        Patched::NotFound => Err(not_found(product)),
+    }
 }
 
 const SALE_WINDOW: &str = "saleEndsAt must be later than saleStartsAt";
@@ -117,17 +148,19 @@ fn unwritten(error: LedgerError) -> Problem {
 #[utoipa::path(
     get, path = "/v1/products/{id}", tag = "products", operation_id = "getProduct",
     params(ProductParam),
-    responses((status = 200, description = "The product", body = ProductView), ProductErrors)
+    responses(
+        (status = 200, description = "The product", body = ProductView,
+            headers(("ETag", description = "Its version, for `If-Match`; stock is not part of it"))),
+        ProductErrors,
+    )
 )]
-pub(super) async fn get(
-    app: web::Data<App>,
-    product: web::Path<ProductId>,
-) -> Result<web::Json<ProductView>, Problem> {
+pub(super) async fn get(app: web::Data<App>, product: web::Path<ProductId>) -> Result<HttpResponse, Problem> {
     let found = app
         .in_time(products::get(&app.pool, *product))
         .await
         .map_err(ledger)?;
-    found.map(web::Json).ok_or_else(|| not_found(*product))
+    let found = found.ok_or_else(|| not_found(*product))?;
+    Ok(HttpResponse::Ok().insert_header(tag(&found)).json(found))
 }
 
 /// Discontinues a product
@@ -135,21 +168,23 @@ pub(super) async fn get(
 /// It cannot be sold any more; its orders can still be cancelled.
 #[utoipa::path(
     delete, path = "/v1/products/{id}", tag = "products", operation_id = "discontinueProduct",
-    params(ProductParam),
-    responses((status = 204, description = "Discontinued"), ProductErrors)
+    params(ProductParam, IfMatchParam),
+    responses((status = 204, description = "Discontinued"), DiscontinueErrors)
 )]
 pub(super) async fn discontinue(
     app: web::Data<App>,
     product: web::Path<ProductId>,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
+    let expected = fields::if_match(&request)?;
     let patch = PatchProduct {
         status: Some(ProductStatus::Discontinued),
         ..PatchProduct::default()
     };
-    let found = change(&app, *product, &patch).await.map_err(ledger)?;
-    found
-        .map(|_| HttpResponse::NoContent().finish())
-        .ok_or_else(|| not_found(*product))
+    let patched = change(&app, *product, &patch, expected.as_deref()).await;
+    changed(*product, patched.map_err(ledger)?)?;
+    metrics::product_event(*product, "discontinue");
+    Ok(HttpResponse::NoContent().finish())
 }
 
 /// Query of the catalogue.

@@ -14,7 +14,9 @@ use super::openapi::{
 use super::problem::{answer, ledger, not_found};
 use crate::app::App;
 use crate::domain::request::{Adjust, BuyerId, Decrease, Increase, ProductId, Quantity, RequestId};
+use crate::domain::words::Verdict;
 use crate::ledger::{movements, products};
+use crate::metrics;
 use crate::stock::{decrease, increase};
 
 /// An order takes units
@@ -116,7 +118,11 @@ pub(super) async fn adjust(
         reason: body.reason,
         note: body.note,
     };
-    answer(*product, increase::adjust(&app, adjust).await)
+    let decision = increase::adjust(&app, adjust).await;
+    if matches!(&decision, Ok(decision) if decision.verdict == Verdict::Done) {
+        metrics::product_event(*product, "adjust");
+    }
+    answer(*product, decision)
 }
 
 /// Query of the ledger.

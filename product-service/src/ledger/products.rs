@@ -5,6 +5,7 @@ use contracts::product::{CreateProduct, Page, PatchProduct, ProductStatus, Produ
 use contracts::stock::{Direction, MovementReason};
 use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
 use platform::database::Pool;
 use platform::named::named;
@@ -30,6 +31,7 @@ pub(super) struct ProductColumns {
     sale_ends_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    version: i64,
 }
 
 impl ProductColumns {
@@ -47,6 +49,7 @@ impl ProductColumns {
             sale_ends_at: self.sale_ends_at,
             created_at: self.created_at,
             updated_at: self.updated_at,
+            version: self.version,
         })
     }
 }
@@ -103,7 +106,18 @@ struct Changes<'a> {
     updated_at: DateTime<Utc>,
 }
 
-/// Writes the columns that were given, and no other. `None`: no such product.
+/// What became of a change.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Patched {
+    /// It is written; the product as it is now.
+    Done(ProductView),
+    /// Its version is this, which is none of those expected. Nothing is written.
+    Stale(i64),
+    /// There is no such product.
+    NotFound,
+}
+
+/// Writes the columns that were given, and no other; where versions are `expected`, only on one of them.
 ///
 /// # Errors
 /// [`LedgerError`]; a check violation when the sale would end before it starts.
@@ -111,7 +125,8 @@ pub async fn patch(
     pool: &Pool,
     product: ProductId,
     patch: &PatchProduct,
-) -> Result<Option<ProductView>, LedgerError> {
+    expected: Option<&[i64]>,
+) -> Result<Patched, LedgerError> {
     let mut connection = pool.get().await?;
     let changes = Changes {
         name: patch.name.as_deref(),
@@ -122,14 +137,28 @@ pub async fn patch(
         sale_ends_at: patch.sale_ends_at,
         updated_at: Utc::now(),
     };
-    let update = diesel::update(products::table.filter(products::id.eq(product)))
-        .set(changes)
-        .returning(ProductColumns::as_returning());
+    let is_any = expected.is_none().into_sql::<Bool>();
+    let is_expected = is_any.or(products::version.eq_any(expected.unwrap_or_default().to_vec()));
+    let update = diesel::update(
+        products::table
+            .filter(products::id.eq(product))
+            .filter(is_expected),
+    )
+    .set((changes, products::version.eq(products::version + 1)))
+    .returning(ProductColumns::as_returning());
     let row: Option<ProductColumns> = named("patch product", update)
         .get_result(&mut connection)
         .await
         .optional()?;
-    row.map(ProductColumns::view).transpose()
+    if let Some(row) = row {
+        return Ok(Patched::Done(row.view()?));
+    }
+    let version = products::table.find(product).select(products::version);
+    let version = named("patch: version", version)
+        .get_result(&mut connection)
+        .await
+        .optional()?;
+    Ok(version.map_or(Patched::NotFound, Patched::Stale))
 }
 
 /// Sets the stock strategy. Returns the one before, and the product; `None`: no such product.
@@ -159,6 +188,7 @@ pub async fn set_strategy(
                 .set((
                     products::stock_strategy.eq(strategy.word()),
                     products::updated_at.eq(Utc::now()),
+                    products::version.eq(products::version + 1),
                 ))
                 .returning(ProductColumns::as_returning());
             let row: ProductColumns = named("strategy: set", update).get_result(c).await?;

@@ -15,6 +15,7 @@ use crate::config::RabbitMqConfig;
 use crate::domain::books::Decision;
 use crate::domain::request::ProductId;
 use crate::domain::words::Verdict;
+use crate::metrics;
 
 /// Notices that may wait.
 const QUEUE_CAPACITY: usize = 1000;
@@ -47,6 +48,9 @@ impl Notices {
     /// Notices what a decision says about the product's stock, if it is news.
     /// `raises`: whether the request may have raised it.
     pub fn notice(&self, product: ProductId, raises: bool, decision: &Decision) {
+        if decision.verdict == Verdict::Done && decision.stock == 0 && !raises {
+            metrics::sold_out(product);
+        }
         let sold_out = match decision.verdict {
             Verdict::Done | Verdict::Insufficient if decision.stock == 0 => true,
             Verdict::Done if raises => false,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use contracts::messaging::{StockRequest, StockResult, Unreadable, read};
 use platform::amqp::{Delivery, Handled, trace_context};
+use platform::trace::{Kind, Work};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -37,12 +38,13 @@ impl Handler {
             }
         };
         // What causes the decision is one with what its result causes.
-        let trace_context = trace_context(&delivery);
-        let span = metrics::message_span(&request.request_id, trace_context.as_deref());
-        let Some(result) = self.decided(&request, asked).instrument(span).await else {
+        let cause = trace_context(&delivery);
+        let work = Work::caused_by(cause, Kind::Consumer, "decide stock request", &request.request_id);
+        let decided = self.decided(&request, asked);
+        let Some(result) = decided.instrument(work.span).await else {
             return Handled::Left;
         };
-        if self.results.publish(result, trace_context).await {
+        if self.results.publish(result, work.context).await {
             Handled::Done
         } else {
             Handled::Left

@@ -5,6 +5,7 @@ use std::time::Duration;
 use contracts::messaging::{ORDER_RESULT, STOCK_REQUEST, StockResult};
 use platform::amqp::{Message, Published, Publisher};
 use platform::batch::{Batcher, Batches, queue};
+use platform::trace::TraceContext;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +23,7 @@ type Waiting = (Outgoing, oneshot::Sender<()>);
 
 struct Outgoing {
     result: StockResult,
-    trace_context: Option<String>,
+    trace_context: Option<TraceContext>,
 }
 
 /// Where results go. Cheap to clone.
@@ -50,7 +51,7 @@ impl Results {
     }
 
     /// Publishes a result, until it is confirmed. `false`: it was not, because the service stops.
-    pub(super) async fn publish(&self, result: StockResult, trace_context: Option<String>) -> bool {
+    pub(super) async fn publish(&self, result: StockResult, trace_context: Option<TraceContext>) -> bool {
         let (reply, confirmed) = oneshot::channel();
         let outgoing = Outgoing {
             result,
@@ -106,7 +107,7 @@ fn message(outgoing: &Outgoing) -> Message {
         key: ORDER_RESULT.key,
         id: result.request_id.clone(),
         body: result.to_json(),
-        trace_context: trace_context.clone(),
+        trace_context: *trace_context,
         mandatory: true,
     }
 }

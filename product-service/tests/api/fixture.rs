@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use conformance::Answer;
 use devstack::books::ProductBooks;
 use devstack::{Redis, RedisOptions, Service, ServiceOptions, TestStack, wait_for};
 use redis::FromRedisValue;
@@ -286,16 +287,18 @@ pub(crate) struct Reply {
 impl Reply {
     /// Sends a request and waits for the whole answer, for at most ten seconds.
     pub(crate) async fn to(request: RequestBuilder) -> Result<Self> {
-        let response = request.timeout(PATIENCE).send().await?;
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let body = response.bytes().await?;
+        let Answer {
+            status,
+            headers,
+            body,
+        } = conformance::send(request.timeout(PATIENCE)).await?;
         let body = if body.is_empty() {
             Value::Null
         } else {
             serde_json::from_slice(&body).with_context(|| format!("a body that is no JSON: {body:?}"))?
         };
         Ok(Self {
-            status,
+            status: status.as_u16(),
             headers,
             body,
         })

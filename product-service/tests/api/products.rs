@@ -230,6 +230,7 @@ async fn a_patch_writes_only_what_it_names() -> TestResult {
             .unwrap()
             .extend(change.as_object().unwrap().clone());
         expected["updatedAt"] = patched.body["updatedAt"].clone();
+        expected["version"] = json!(expected["version"].as_i64().unwrap() + 1);
         assert_eq!(patched.body, expected, "after {change}");
         assert_eq!(shop.view(product).await?, expected, "after {change}");
     }
@@ -364,5 +365,68 @@ async fn hot_products_created_at_once_are_all_loaded_at_once() -> TestResult {
     for product in products {
         assert_eq!(shop.counter(product).await?, Some(10));
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_change_of_what_the_client_has_not_seen_is_refused() -> TestResult {
+    let shop = Shop::shared().await?;
+    for strategy in STRATEGIES {
+        let product = shop.product(strategy, 10).await?;
+        let path = format!("/v1/products/{product}");
+        let change = |tag: &str, name: &str| {
+            let change = shop.ask(Method::PATCH, &path).header("If-Match", tag);
+            Reply::to(change.json(&json!({ "name": name })))
+        };
+        let seen = shop.get(&path).await?;
+        assert_eq!(seen.header("ETag"), "\"1\"");
+        // A sale is no change of the product.
+        shop.take(product, new_order(), 1).await?.remaining();
+        assert_eq!(shop.get(&path).await?.header("ETag"), "\"1\"");
+        let first = change(seen.header("ETag"), "first").await?;
+        assert_eq!((first.status, first.header("ETag")), (200, "\"2\""), "{first:?}");
+        let stale = change(seen.header("ETag"), "second").await?;
+        let details = stale.refused(412, "PRECONDITION_FAILED");
+        assert_eq!(*details, json!({ "productId": product, "version": 2 }));
+        // Tags that are none of a product's, or only like it.
+        for tag in ["\"seven\"", "W/\"2\"", "\"1\", \"3\"", "\"\""] {
+            change(tag, "never").await?.refused(412, "PRECONDITION_FAILED");
+        }
+        for tag in ["2", "\"2", "\"2\", 3", "\"2\"\"3\"", ""] {
+            change(tag, "never").await?.refused(400, "VALIDATION_ERROR");
+        }
+        assert_eq!(shop.view(product).await?["name"], "first");
+        for (tag, version) in [("\"1\", \"2\"", 3), ("*", 4)] {
+            assert_eq!(change(tag, "last").await?.body["version"], version, "{tag}");
+        }
+        let delete = |tag: &str| shop.ask(Method::DELETE, &path).header("If-Match", tag.to_owned());
+        Reply::to(delete("\"3\""))
+            .await?
+            .refused(412, "PRECONDITION_FAILED");
+        assert_eq!(Reply::to(delete("\"4\"")).await?.status, 204);
+        shop.balanced(product).await?;
+    }
+    let nobody = shop
+        .ask(Method::PATCH, "/v1/products/999999999")
+        .header("If-Match", "\"1\"");
+    Reply::to(nobody.json(&json!({ "price": 1 })))
+        .await?
+        .refused(404, "PRODUCT_NOT_FOUND");
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_many_who_have_seen_the_same_exactly_one_changes_it() -> TestResult {
+    let shop = Shop::shared().await?;
+    let product = shop.product(DB_ONLY, 10).await?;
+    let path = format!("/v1/products/{product}");
+    let changes = (0..12).map(|price| {
+        let change = shop.ask(Method::PATCH, &path).header("If-Match", "\"1\"");
+        Reply::to(change.json(&json!({ "price": price })))
+    });
+    let replies = try_join_all(changes).await?;
+    let count = |status| replies.iter().filter(|reply| reply.status == status).count();
+    assert_eq!((count(200), count(412)), (1, 11), "{replies:?}");
+    shop.balanced(product).await?;
     Ok(())
 }

@@ -19,7 +19,7 @@ use crate::ports;
 use crate::supervise::Program;
 
 /// Virtual hosts that are there from the start: making one later takes a second of a whole Erlang.
-const VIRTUAL_HOSTS: u32 = 32;
+const VIRTUAL_HOSTS: u32 = 48;
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 const PROTOCOL_HEADER: &[u8; 8] = b"AMQP\0\0\x09\x01";
 const METHOD_FRAME: u8 = 1;
@@ -87,7 +87,7 @@ impl RabbitMq {
         &self.data_dir
     }
 
-    /// The url of an empty virtual host that nobody else was given; one server has 32 of them.
+    /// The url of an empty virtual host that nobody else was given; one server has 48 of them.
     ///
     /// Queues have the same names everywhere, so tests that share a server must not share a virtual host.
     pub fn create_virtual_host(&self) -> Result<String> {

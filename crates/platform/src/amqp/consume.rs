@@ -16,12 +16,13 @@ use lapin::{Channel, Connection};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use contracts::messaging::{Route, TRACE_CONTEXT, TRACE_CONTEXT_MAX};
+use contracts::messaging::{Route, TRACE_CONTEXT};
 
 use super::acks::{Acks, Word};
 use super::{AmqpError, Link, connect, declare_route, in_time, topology};
 use crate::config::Secret;
 use crate::metrics::{self, Words};
+use crate::trace::TraceContext;
 
 /// Pause before the connection is made anew.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -169,18 +170,16 @@ impl Consumer {
     }
 }
 
-/// The W3C trace context a message came with, if it is one that can be passed on: visible ASCII of a sane length.
+/// The W3C trace context a message came with, if it is one.
 #[must_use]
-pub fn trace_context(delivery: &Delivery) -> Option<String> {
+pub fn trace_context(delivery: &Delivery) -> Option<TraceContext> {
     let headers = delivery.properties.headers().as_ref()?;
     let bytes = match headers.inner().get(TRACE_CONTEXT)? {
         AMQPValue::LongString(text) => text.as_bytes(),
         AMQPValue::ShortString(text) => text.as_str().as_bytes(),
         _ => return None,
     };
-    let text = std::str::from_utf8(bytes).ok()?;
-    let is_sane = text.len() <= TRACE_CONTEXT_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
-    is_sane.then(|| text.to_owned())
+    std::str::from_utf8(bytes).ok()?.parse().ok()
 }
 
 /// Handles a message and says what became of it. Where nobody hears that any more the connection is gone, and the message

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::{AmqpError, Link, connect, declare, in_time};
 use crate::config::Secret;
 use crate::metrics::{self, Words};
+use crate::trace::{Kind, TraceContext, Work};
 
 const PERSISTENT: u8 = 2;
 
@@ -26,8 +27,8 @@ pub struct Message {
     pub id: String,
     /// JSON.
     pub body: String,
-    /// W3C trace context.
-    pub trace_context: Option<String>,
+    /// What caused it.
+    pub trace_context: Option<TraceContext>,
     /// Whether it must reach a queue.
     pub mandatory: bool,
 }
@@ -132,16 +133,22 @@ impl Publisher {
         let deadline = Instant::now() + self.confirm_timeout;
         let mut promised = Vec::with_capacity(messages.len());
         for message in messages {
-            let sent = tokio::time::timeout_at(deadline, send(channel, message)).await;
-            promised.push(sent);
+            // Until its confirm.
+            let work = Work::caused_by(message.trace_context, Kind::Producer, self.name, &message.id);
+            let sent = tokio::time::timeout_at(deadline, send(channel, message, work.context)).await;
+            promised.push((work, sent));
         }
         let mut published = Vec::with_capacity(messages.len());
-        for promise in promised {
-            published.push(match promise {
+        for (work, promise) in promised {
+            let word = match promise {
                 Ok(Ok(promise)) => word(tokio::time::timeout_at(deadline, promise).await),
                 Ok(Err(error)) => Published::Failed(error.to_string()),
                 Err(_) => Published::Failed("not sent in time".to_owned()),
-            });
+            };
+            if let Published::Failed(why) = &word {
+                work.failed(why);
+            }
+            published.push(word);
         }
         for one in &published {
             self.counted.count(usize::from(*one != Published::Confirmed), 1);
@@ -154,16 +161,20 @@ impl Publisher {
     }
 }
 
-async fn send(channel: &Channel, message: &Message) -> lapin::Result<PublisherConfirm> {
+async fn send(
+    channel: &Channel,
+    message: &Message,
+    trace_context: Option<TraceContext>,
+) -> lapin::Result<PublisherConfirm> {
     let mut properties = BasicProperties::default()
         .with_delivery_mode(PERSISTENT)
         .with_content_type("application/json".into())
         .with_message_id(message.id.as_str().into());
-    if let Some(trace_context) = &message.trace_context {
+    if let Some(trace_context) = trace_context {
         let mut headers = FieldTable::default();
         headers.insert(
             TRACE_CONTEXT.into(),
-            AMQPValue::LongString(trace_context.as_str().into()),
+            AMQPValue::LongString(trace_context.to_string().into()),
         );
         properties = properties.with_headers(headers);
     }

@@ -13,7 +13,9 @@ mod sections;
 
 pub use layers::{ConfigError, load};
 pub use secret::Secret;
-pub use sections::{ConsoleConfig, DatabaseConfig, LogConfig, LogFormat, ServerConfig, in_range};
+pub use sections::{
+    ConsoleConfig, DatabaseConfig, LogConfig, LogFormat, ServerConfig, TelemetryConfig, in_range,
+};
 
 use serde::Serialize;
 

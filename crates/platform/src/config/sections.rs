@@ -109,6 +109,38 @@ pub struct LogConfig {
     pub filter: String,
 }
 
+/// Section `[telemetry]`: what is measured, and who is told.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct TelemetryConfig {
+    /// Whether metrics are kept. Without them `/metrics` is empty.
+    pub metrics: bool,
+    /// Where spans go: the OTLP address for traces over HTTP. Empty: nowhere.
+    pub otlp_url: Secret,
+    /// Share of the requests that begin a trace, 0..=1.
+    pub sample_ratio: f64,
+}
+
+impl TelemetryConfig {
+    /// Checks address and range.
+    ///
+    /// # Errors
+    /// [`ConfigError::OutOfRange`] naming the first key that is wrong; never shows a password.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        in_range("telemetry.sample_ratio", self.sample_ratio, 0.0..=1.0)?;
+        let url = self.otlp_url.expose();
+        let is_usable = url::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && url.has_host());
+        if url.is_empty() || is_usable {
+            return Ok(());
+        }
+        Err(ConfigError::OutOfRange {
+            key: "telemetry.otlp_url".to_owned(),
+            value: format!("`{}`", self.otlp_url),
+            allowed: "nothing, or a URL such as http://host:4318/v1/traces".to_owned(),
+        })
+    }
+}
+
 impl LogConfig {
     /// Checks that the filter can be parsed.
     ///

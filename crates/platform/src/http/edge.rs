@@ -5,6 +5,7 @@
 //! what never reaches the service, a request that is not HTTP, is answered by the server below.
 
 use super::Problem;
+use super::watched::{self, Watched};
 use crate::metrics;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -18,6 +19,7 @@ use futures_util::FutureExt;
 use serde::Serialize;
 use serde_json::Value;
 use std::panic::AssertUnwindSafe;
+use tracing::{Instrument, Span};
 
 /// Middleware: `App::new().wrap(middleware::from_fn(edge))`, outermost. A success pays one header look-up and one
 /// comparison.
@@ -31,10 +33,15 @@ pub async fn edge<B: MessageBody + 'static>(
     // Taken before the call, which consumes the request: an error or a panic comes back without it.
     let measured = metrics::begin();
     let language = req.headers().get(header::ACCEPT_LANGUAGE).cloned();
-    match AssertUnwindSafe(async move { next.call(req).await })
+    let watched = Watched::begin(&req);
+    let span = watched.as_ref().map_or_else(Span::none, Watched::span);
+    let answer = AssertUnwindSafe(async move { next.call(req).await }.instrument(span))
         .catch_unwind()
-        .await
-    {
+        .await;
+    if let Some(watched) = watched {
+        watched.end(&answer);
+    }
+    match answer {
         Ok(Ok(response)) => {
             measured.answered(&response);
             if response.status().as_u16() < 400 {
@@ -78,10 +85,15 @@ fn write_into<B: MessageBody>(
 ) -> ServiceResponse<EitherBody<B, String>> {
     let status = response.status();
     let error = response.response().error();
+    let request_id = || watched::request_id(response.request().headers());
     let (body, retry_after) = match error.and_then(|error| error.as_error::<Problem>()) {
-        Some(problem) => (body_of(problem, locale), problem.retry_after_header()),
+        Some(problem) => {
+            log(problem, request_id);
+            (body_of(problem, locale), problem.retry_after_header())
+        }
         None => {
             let problem = framework_problem(status, error);
+            log(&problem, request_id);
             (body_of(&problem, locale), problem.retry_after_header())
         }
     };
@@ -95,11 +107,13 @@ fn write_error(error: Error, locale: Locale) -> Error {
     let mut response = error.error_response();
     let body = match error.as_error::<Problem>() {
         Some(problem) => {
+            log(problem, || None);
             set_headers(response.headers_mut(), problem.retry_after_header(), locale);
             body_of(problem, locale)
         }
         None => {
             let problem = framework_problem(response.status(), Some(&error));
+            log(&problem, || None);
             set_headers(response.headers_mut(), problem.retry_after_header(), locale);
             body_of(&problem, locale)
         }
@@ -115,6 +129,7 @@ fn framework_problem(status: StatusCode, error: Option<&Error>) -> Problem {
         403 => ErrorCode::Forbidden,
         404 => ErrorCode::NotFound,
         405 => ErrorCode::MethodNotAllowed,
+        412 => ErrorCode::PreconditionFailed,
         413 => ErrorCode::PayloadTooLarge,
         415 => ErrorCode::UnsupportedMediaType,
         429 => ErrorCode::TooManyRequests,
@@ -133,7 +148,6 @@ fn framework_problem(status: StatusCode, error: Option<&Error>) -> Problem {
 }
 
 fn body_of(problem: &Problem, locale: Locale) -> String {
-    log(problem);
     let body = Body {
         error: problem.code,
         message: &problem.text(locale),
@@ -146,10 +160,11 @@ fn body_of(problem: &Problem, locale: Locale) -> String {
 }
 
 /// Faults are logged with their cause, overload quietly (it comes in thousands and has metrics), refusals not at all.
-fn log(problem: &Problem) {
+fn log<'a>(problem: &Problem, request_id: impl FnOnce() -> Option<&'a str>) {
+    let cause = problem.cause.as_deref();
     match problem.code {
-        ErrorCode::InternalError => tracing::error!(cause = problem.cause, "request failed"),
-        ErrorCode::RetryLater => tracing::debug!(cause = problem.cause, "request turned away"),
+        ErrorCode::InternalError => tracing::error!(request_id = request_id(), cause, "request failed"),
+        ErrorCode::RetryLater => tracing::debug!(request_id = request_id(), cause, "request turned away"),
         _ => {}
     }
 }
@@ -160,6 +175,7 @@ fn set_headers(headers: &mut HeaderMap, retry_after: Option<u32>, locale: Locale
         header::CONTENT_LANGUAGE,
         HeaderValue::from_static(locale.as_str()),
     );
+    headers.append(header::VARY, HeaderValue::from_static("accept-language"));
     headers.remove(header::CONTENT_LENGTH);
     if let Some(seconds) = retry_after {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -10,6 +10,7 @@ pub mod fields;
 pub mod health;
 pub mod openapi;
 mod problem;
+mod watched;
 
 pub use edge::edge;
 pub use problem::Problem;

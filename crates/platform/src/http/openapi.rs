@@ -92,6 +92,25 @@ pub fn idempotency_key(required: Required) -> Parameter {
         .build()
 }
 
+/// The `If-Match` header: entity tags of what the client has seen.
+#[must_use]
+pub fn if_match() -> Parameter {
+    let tags = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some(r#"^(\*|"[0-9]+"(, *"[0-9]+")*)$"#))
+        .examples([json!("\"7\"")])
+        .build();
+    ParameterBuilder::new()
+        .name("If-Match")
+        .parameter_in(ParameterIn::Header)
+        .required(Required::False)
+        .description(Some(
+            "The `ETag` of what is to be changed; `*`, or none: whichever it is",
+        ))
+        .schema(Some(tags))
+        .build()
+}
+
 /// Declares sets of errors, each a type that stands for them in `responses(…)` of an operation. The first line names the
 /// function that gives a code's example details.
 #[macro_export]

@@ -1,5 +1,6 @@
 //! `cargo dev`: starts hotstock on this machine, tests it, and sends it a stampede.
 
+mod audit;
 mod bench;
 mod chaos;
 mod chaos_run;
@@ -54,6 +55,8 @@ enum Command {
     /// What is broken is healed in the end, also when this command is stopped or killed before. Exit status: 0 done and
     /// healed; 1 it could not be done, or (chaos run) a promise was broken.
     Chaos(chaos::ChaosArgs),
+    /// Whether the books of the running stack balance: ledger, stock and gate of every product
+    Audit,
 }
 
 fn main() -> ExitCode {
@@ -96,5 +99,6 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::FlashSale(args) => flash_sale::run(&args).await,
         Command::Bench(args) => bench::run(&args).await,
         Command::Chaos(args) => chaos::run(&args).await,
+        Command::Audit => audit::run().await,
     }
 }
