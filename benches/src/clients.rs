@@ -75,6 +75,8 @@ pub(crate) struct Answers {
     pub(crate) per_second: f64,
     /// Of the counted ones, in microseconds, from the first byte sent to the last one read.
     pub(crate) latency_us: Histogram<u64>,
+    /// All answers, from the first moment to the last.
+    pub(crate) answered: u64,
     /// Units sold of each product, from the first moment to the last.
     pub(crate) sold: HashMap<i64, i64>,
     /// Answers that were neither 200 nor 400, by status, from the first moment to the last: perhaps sold, perhaps not.
@@ -108,6 +110,7 @@ impl Load {
             answers: RefCell::new(Answers {
                 per_second: 0.0,
                 latency_us: Histogram::new_with_bounds(1, HIGHEST_US, SIGNIFICANT_DIGITS)?,
+                answered: 0,
                 sold: HashMap::new(),
                 others: BTreeMap::new(),
             }),
@@ -186,6 +189,7 @@ impl Run {
     fn note(&self, product: i64, status: u16, asked_at: Instant) {
         let now = Instant::now();
         let mut answers = self.answers.borrow_mut();
+        answers.answered += 1;
         match status {
             200 => *answers.sold.entry(product).or_default() += 1,
             400 => {}

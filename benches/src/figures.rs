@@ -24,6 +24,17 @@ pub(crate) const SECONDS: &str = "seconds";
 /// Share of the machine's time that was given to its neighbours.
 pub(crate) const STEAL_PERCENT: &str = "steal_percent";
 
+/// Processor time of the clients per answer, microseconds; and of each program they set to work.
+pub(crate) const CLIENT_US: &str = "client_us";
+pub(crate) const PRODUCT_SERVICE_US: &str = "product_service_us";
+pub(crate) const ORDER_SERVICE_US: &str = "order_service_us";
+pub(crate) const RIVAL_US: &str = "rival_us";
+pub(crate) const POSTGRES_US: &str = "postgres_us";
+pub(crate) const REDIS_US: &str = "redis_us";
+pub(crate) const BROKER_US: &str = "rabbitmq_us";
+/// Share of the machine's time in which it had nothing to do.
+pub(crate) const IDLE_PERCENT: &str = "idle_percent";
+
 /// A figure over all rounds.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Spread {

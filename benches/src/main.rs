@@ -9,6 +9,7 @@
 //! - [`figures`], [`machine`], [`report`]: what comes out
 
 mod clients;
+mod cost;
 mod figures;
 mod goals;
 mod machine;

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use devstack::catalogue;
 use devstack::load::{self, FlashSale, Stores, Via};
 
+use crate::cost::Cost;
 use crate::figures::{Figures, P50_MS, P99_MS, PER_SECOND, STEAL_PERCENT};
 use crate::machine::Steal;
 use crate::plan::Pace;
@@ -50,9 +51,10 @@ pub(crate) async fn measure(stage: &Stage, via: Via, pace: Pace) -> Result<Figur
     let product = catalogue::create_product(&products.url(), "Bench", 100, PLENTY, true).await?;
     sale.product_ids = vec![product];
     sale.lasts = Some(pace.measured);
-    let steal = Steal::begin()?;
+    let (steal, cost) = (Steal::begin()?, Cost::begin());
     let verdict = load::flash_sale(&sale, &stores).await?;
-    let steal_percent = steal.percent()?;
+    let mut figures = Figures::from([(STEAL_PERCENT, steal.percent()?)]);
+    cost.add_to(&mut figures, verdict.tally.sale_latency_us.len());
     ensure!(verdict.is_true(), "the books are wrong:\n{verdict}");
     orders.stop().await?;
     products.stop().await?;
@@ -62,10 +64,10 @@ pub(crate) async fn measure(stage: &Stage, via: Via, pace: Pace) -> Result<Figur
     stage.drop_database(&orders_url).await?;
     stage.settle().await?;
     let ms = |quantile| verdict.tally.sale_latency_us.value_at_quantile(quantile) as f64 / 1e3;
-    Ok(Figures::from([
+    figures.extend([
         (PER_SECOND, verdict.tally.sales_per_second()),
         (P50_MS, ms(0.5)),
         (P99_MS, ms(0.99)),
-        (STEAL_PERCENT, steal_percent),
-    ]))
+    ]);
+    Ok(figures)
 }

@@ -9,7 +9,10 @@ use anyhow::{Context, Result};
 use devstack::report::{Bar, Bars, Page, Part, Table, number};
 use serde::Serialize;
 
-use crate::figures::{OTHER_ANSWERS, P50_MS, P99_MS, PER_SECOND, Results, SECONDS, STEAL_PERCENT, Spread};
+use crate::figures::{
+    BROKER_US, CLIENT_US, IDLE_PERCENT, ORDER_SERVICE_US, OTHER_ANSWERS, P50_MS, P99_MS, PER_SECOND,
+    POSTGRES_US, PRODUCT_SERVICE_US, REDIS_US, RIVAL_US, Results, SECONDS, STEAL_PERCENT, Spread,
+};
 use crate::goals::{GOALS, Outcome};
 use crate::machine::Machine;
 use crate::plan::{Pace, Subject, Work};
@@ -47,8 +50,9 @@ impl Report {
             println!("{name}: {value}");
         }
         println!(
-            "\n{}\n{}",
+            "\n{}\n{}\n{}",
             self.figures().markdown(),
+            self.costs().markdown(),
             self.goals_table().markdown()
         );
         fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
@@ -149,6 +153,36 @@ impl Report {
         }
     }
 
+    /// Where the time goes: one row per subject, one column per program.
+    fn costs(&self) -> Table {
+        let columns = [
+            ("clients", CLIENT_US),
+            ("product-service", PRODUCT_SERVICE_US),
+            ("order-service", ORDER_SERVICE_US),
+            ("the rival", RIVAL_US),
+            ("Postgres", POSTGRES_US),
+            ("Redis", REDIS_US),
+            ("RabbitMQ", BROKER_US),
+            ("idle %", IDLE_PERCENT),
+        ];
+        let mut head = vec!["processor time per answer, µs".to_owned()];
+        head.extend(columns.map(|(name, _)| name.to_owned()));
+        let is_sale = |subject: &&Subject| !matches!(subject.work, Work::Resync);
+        let rows = self.subjects.iter().filter(is_sale).map(|subject| {
+            let median = |figure| {
+                let spread = self.results.spread(subject.key, figure);
+                spread.map_or_else(String::new, |spread| number(spread.median))
+            };
+            let mut row = vec![subject.what.to_owned()];
+            row.extend(columns.map(|(_, figure)| median(figure)));
+            row
+        });
+        Table {
+            rows: rows.collect(),
+            head,
+        }
+    }
+
     /// One row per goal.
     fn goals_table(&self) -> Table {
         let head = ["figure", "goal", "measured (median, min..max)", ""];
@@ -180,6 +214,8 @@ impl Report {
         parts.push(Part::Heading("Figures".to_owned()));
         parts.extend(self.charts().into_iter().map(Part::Bars));
         parts.push(Part::Table(self.figures()));
+        parts.push(Part::Heading("Where the time goes".to_owned()));
+        parts.push(Part::Table(self.costs()));
         Page {
             title: "hotstock: the bench".to_owned(),
             lead: "One hot product sold over HTTP, every sale on disk before it is answered; the designs take turns on the same servers, on \

@@ -8,6 +8,7 @@ use devstack::{Redis, RedisOptions, Service, books, catalogue};
 use futures_util::{StreamExt, TryStreamExt};
 
 use crate::clients::{Answers, Choice, Counted, Keys, Load};
+use crate::cost::Cost;
 use crate::figures::{
     Figures, MEMORY_MB, OTHER_ANSWERS, P50_MS, P99_MS, PER_SECOND, REDIS_BYTES, STEAL_PERCENT,
 };
@@ -197,7 +198,7 @@ async fn create_products(service: &Service, sale: &Sale) -> Result<Vec<i64>> {
 }
 
 async fn sell(load: Load) -> Result<(Answers, Figures)> {
-    let steal = Steal::begin()?;
+    let (steal, cost) = (Steal::begin()?, Cost::begin());
     let answers = load.run().await?;
     let ms = |quantile| answers.latency_us.value_at_quantile(quantile) as f64 / 1e3;
     let mut figures = Figures::from([
@@ -206,6 +207,7 @@ async fn sell(load: Load) -> Result<(Answers, Figures)> {
         (P99_MS, ms(0.99)),
         (STEAL_PERCENT, steal.percent()?),
     ]);
+    cost.add_to(&mut figures, answers.answered);
     let others: i64 = answers.others.values().sum();
     if others > 0 {
         figures.insert(OTHER_ANSWERS, others as f64);

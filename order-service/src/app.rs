@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use contracts::messaging::{AVAILABILITY_EXCHANGE, ORDER_RESULT};
 use contracts::order::Flow;
-use platform::amqp::{Consumer, DeadLetters, Link, Source};
+use platform::amqp::{Consumer, DeadLetters, Link, Source, count_dead_letters};
 use platform::database::{self, Pool, migrate_when_reachable, pool};
 use platform::http::health::Health;
 use platform::{serve, telemetry};
@@ -80,8 +80,8 @@ impl App {
         stop: CancellationToken,
         migrated: &CancellationToken,
     ) -> anyhow::Result<(Arc<Self>, Tasks)> {
-        let shared = pool(&config.database)?;
-        let writing = pool(&config.writing_database())?;
+        let shared = pool("shared", &config.database)?;
+        let writing = pool("writing", &config.writing_database())?;
         let limits = limits(config);
         let (placing, placer) = Queue::start("place", writing.clone(), limits, place);
         let client = ProductClient::new(&config.product)?;
@@ -150,6 +150,7 @@ impl App {
             self.after(migrated, recovery),
             self.after(migrated, purge),
             self.after(migrated, workers::backlog::run(self.pool.clone())),
+            tokio::spawn(count_dead_letters(self.dead_letters.clone())),
         ]
     }
 
@@ -219,7 +220,10 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
     let listeners = serve::Listeners::bind(&config.server)?;
     let stop = serve::stop_on_signal()?;
     let recorded = telemetry::metrics(&config.telemetry)?;
+    platform::metrics::install("order-service", env!("CARGO_PKG_VERSION"));
     metrics::touch();
+    platform::metrics::document(&http::openapi::public_document());
+    platform::metrics::document(&http::openapi::admin_document());
     let done = CancellationToken::new();
     let migrating = tokio::spawn({
         let (url, stop, done) = (config.database.url.clone(), stop.clone(), done.clone());
@@ -238,6 +242,7 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
     });
     let (app, tasks) = App::start(config, stop.clone(), &done)?;
     let links = app.links.clone();
+    metrics::watch(links.clone());
     let checks = Health::builder().optional("rabbitmq", move || {
         std::future::ready(links.iter().try_for_each(Link::check))
     });

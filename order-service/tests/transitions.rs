@@ -19,14 +19,17 @@ const LIMIT: Duration = Duration::from_secs(10);
 async fn database() -> Result<Pool> {
     let url = shared_postgres().await?.create_unique_database("orders").await?;
     migrate(&Secret::new(&url), migrations()).await?;
-    Ok(pool(&DatabaseConfig {
-        url: Secret::new(url),
-        pool_size: 4,
-        pool_wait_ms: 5000,
-        lock_timeout_ms: 5000,
-        statement_timeout_ms: 5000,
-        connect_timeout_ms: 5000,
-    })?)
+    Ok(pool(
+        "test",
+        &DatabaseConfig {
+            url: Secret::new(url),
+            pool_size: 4,
+            pool_wait_ms: 5000,
+            lock_timeout_ms: 5000,
+            statement_timeout_ms: 5000,
+            connect_timeout_ms: 5000,
+        },
+    )?)
 }
 
 /// Order 1, in this status, in its second attempt.

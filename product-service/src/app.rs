@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::messaging::STOCK_REQUEST;
-use platform::amqp::DeadLetters;
+use platform::amqp::{DeadLetters, count_dead_letters};
 use platform::database::{Pool, pool};
 use tokio::task::JoinHandle;
 
@@ -75,13 +75,13 @@ impl App {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn start(config: &Config) -> anyhow::Result<(Arc<Self>, Tasks)> {
-        let database = pool(&config.database)?;
+        let database = pool("shared", &config.database)?;
         let gate = Arc::new(Gate::new(config)?);
         let hot = Arc::new(HotProducts::default());
         let (loader, loading) = Loader::start(gate.clone(), database.clone(), hot.clone());
         let (settler, settling) = Settler::start(gate.clone(), &config.gate);
         let (ledger, deciding) = Ledger::start(
-            pool(&config.decision_database())?,
+            pool("decisions", &config.decision_database())?,
             settler.clone(),
             &config.ledger,
         );
@@ -98,17 +98,23 @@ impl App {
             loader: loader.clone(),
         };
         let (notices, noticed) = Notices::new();
+        let dead_letters = DeadLetters {
+            url: config.rabbitmq.url.clone(),
+            route: STOCK_REQUEST,
+        };
         let workers = vec![
             tokio::spawn(availability::run(config.rabbitmq.clone(), noticed)),
             tokio::spawn(workers::hot_products::run(database.clone(), hot.clone())),
             tokio::spawn(workers::reconciler::run(reconciler.clone(), hot.clone())),
             tokio::spawn(workers::prober::run(reconciler.clone(), hot.clone())),
+            tokio::spawn(workers::readings::run(
+                database.clone(),
+                gate.clone(),
+                config.metrics.products_max,
+            )),
+            tokio::spawn(count_dead_letters(dead_letters.clone())),
         ];
         let request_deadline = config.server.request_deadline();
-        let dead_letters = DeadLetters {
-            url: config.rabbitmq.url.clone(),
-            route: STOCK_REQUEST,
-        };
         let app = Self {
             pool: database,
             gate,

@@ -34,6 +34,16 @@ pub struct Config {
     pub ledger: LedgerConfig,
     /// Messages.
     pub rabbitmq: RabbitMqConfig,
+    /// What is measured.
+    pub metrics: MetricsConfig,
+}
+
+/// Section `[metrics]`.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// Hot products that have series of their own, 0..=1000.
+    pub products_max: usize,
 }
 
 /// Section `[rabbitmq]`.
@@ -154,6 +164,7 @@ impl Config {
             self.ledger.transaction_limit_ms,
             100..=60_000,
         )?;
+        in_range("metrics.products_max", self.metrics.products_max, 0..=1000)?;
         validate_url("rabbitmq.url", &self.rabbitmq.url)?;
         in_range("rabbitmq.prefetch", self.rabbitmq.prefetch, 1..=10_000)?;
         in_range(

@@ -83,7 +83,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
 async fn serve_told(config: &Config) -> anyhow::Result<()> {
     let recorded = telemetry::metrics(&config.telemetry)?;
+    platform::metrics::install("product-service", env!("CARGO_PKG_VERSION"));
     metrics::touch();
+    platform::metrics::document(&http::openapi::public_document());
+    platform::metrics::document(&http::openapi::admin_document());
     let stop = stop_on_signal()?;
     let listeners = Listeners::bind(&config.server)?;
     database::migrate(&config.database.url, MIGRATIONS)
@@ -91,6 +94,7 @@ async fn serve_told(config: &Config) -> anyhow::Result<()> {
         .context("migrating the database")?;
     let (app, tasks) = App::start(config)?;
     let messaging = Messaging::start(&app, &config.rabbitmq);
+    metrics::watch(&app.gate, messaging.link());
     let health = health(&app, &messaging, config)?;
     let served = run(
         &config.server,
@@ -125,7 +129,7 @@ fn health(app: &App, messaging: &Messaging, config: &Config) -> anyhow::Result<H
 
 async fn print_audit(config: &Config) -> anyhow::Result<ExitCode> {
     let gate = Gate::new(config)?;
-    let audits = audit(&gate, &database::pool(&config.database)?).await?;
+    let audits = audit(&gate, &database::pool("shared", &config.database)?).await?;
     println!("{}", serde_json::to_string_pretty(&audits)?);
     let drifted = audits
         .iter()

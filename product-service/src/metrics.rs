@@ -1,15 +1,21 @@
 //! Every event of this service: its log line and its metric. Nothing else in the crate names a metric.
 
+pub mod products;
+
 use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
+use platform::amqp::Link;
+use platform::metrics::{PoolWaits, Words, at_scrape, dependency_up, pool_state};
 
 use crate::domain::request::ProductId;
 use crate::domain::words::{
     Admission, BreakerState, CallResult, Find, LoadStep, Settled, Unavailable, Verdict,
 };
-use crate::gate::GateError;
+use crate::gate::{Gate, GateError};
 use crate::ledger::LedgerError;
 use crate::ledger::failure::Failure;
 
@@ -19,11 +25,15 @@ const UNDECIDED: &str = "hotstock_undecided_total";
 const SETTLED: &str = "hotstock_gate_settled_total";
 const SETTLE_DROPPED: &str = "hotstock_gate_settle_dropped_total";
 const CALLS: &str = "hotstock_gate_calls_total";
+const CALL_SECONDS: &str = "hotstock_gate_call_seconds";
 const BREAKER_STATE: &str = "hotstock_breaker_state";
+const BREAKER_SINCE: &str = "hotstock_breaker_state_seconds";
 const BREAKER_TRANSITIONS: &str = "hotstock_breaker_transitions_total";
 const LOADS: &str = "hotstock_gate_loads_total";
 const DECIDE_FAILURES: &str = "hotstock_decide_failures_total";
 const FINDS: &str = "hotstock_reconcile_finds_total";
+const RECONCILE_SECONDS: &str = "hotstock_reconcile_seconds";
+const RECONCILE_FAILURES: &str = "hotstock_reconcile_failures_total";
 const GATE_BATCH: &str = "hotstock_gate_batch_size";
 const GATE_SECONDS: &str = "hotstock_gate_batch_seconds";
 const DECIDE_BATCH: &str = "hotstock_decide_batch_size";
@@ -35,14 +45,89 @@ const RESULTS_UNCONFIRMED: &str = "hotstock_stock_results_unconfirmed_total";
 /// Calls of Redis that the breaker watches, as a label.
 const CALL_KINDS: [&str; 3] = ["reserve", "settle", "ping"];
 
-/// Makes every series exist, at zero: a dashboard must not find nothing where nothing has happened yet.
+/// What each metric says. Those of both services are described where they are made.
+const HELP: &[(&str, &str)] = &[
+    (ADMISSIONS, "Requests the gate has spoken about, by what it said."),
+    (
+        DECISIONS,
+        "Requests answered, by outcome and by who answered: the gate, or the database.",
+    ),
+    (UNDECIDED, "Requests that got no decision, by reason."),
+    (
+        SETTLED,
+        "Settlements the gate took notice of, one per product and batch.",
+    ),
+    (
+        SETTLE_DROPPED,
+        "Facts and releases that found no room on their way to the gate.",
+    ),
+    (
+        CALLS,
+        "Calls of Redis that the breaker watches, by what they mean to it.",
+    ),
+    (CALL_SECONDS, "How long such a call took, in seconds."),
+    (BREAKER_STATE, "One-hot: 1 for the state the breaker is in."),
+    (BREAKER_SINCE, "For how long it has been in it, in seconds."),
+    (
+        BREAKER_TRANSITIONS,
+        "Changes of the breaker's state, by the state entered.",
+    ),
+    (LOADS, "Steps of loading gates."),
+    (DECIDE_FAILURES, "Decision transactions that failed, or may have."),
+    (
+        FINDS,
+        "What the reconciler has found; in health there is nothing.",
+    ),
+    (
+        RECONCILE_SECONDS,
+        "How long a round of the reconciler took, in seconds.",
+    ),
+    (RECONCILE_FAILURES, "Rounds of the reconciler that failed."),
+    (GATE_BATCH, "Requests per round trip to the gate."),
+    (GATE_SECONDS, "How long such a round trip took, in seconds."),
+    (DECIDE_BATCH, "Requests per decision transaction."),
+    (
+        DECIDE_SECONDS,
+        "How long a decision transaction took, its commit included, in seconds.",
+    ),
+    (
+        MESSAGES_DEAD,
+        "Stock requests that nobody could act on: set aside.",
+    ),
+    (
+        MESSAGES_HELD,
+        "Times a stock request was held because nobody could decide.",
+    ),
+    (
+        RESULTS_UNCONFIRMED,
+        "Results the broker did not confirm; they are published again.",
+    ),
+];
+
+static ADMITTED: LazyLock<Words> = LazyLock::new(|| {
+    Words::new(
+        Admission::ALL,
+        |word| counter!(ADMISSIONS, "outcome" => word.word()),
+    )
+});
+static DECIDED: LazyLock<Words> = LazyLock::new(|| decisions("database"));
+static REFUSED: LazyLock<Words> = LazyLock::new(|| decisions("gate"));
+
+fn decisions(path: &'static str) -> Words {
+    Words::new(
+        Verdict::ALL,
+        |word| counter!(DECISIONS, "outcome" => word.word(), "path" => path),
+    )
+}
+
+/// Makes every series exist, at zero, with what it means: a dashboard must not find nothing where nothing has happened yet.
 pub fn touch() {
-    Admission::ALL
-        .iter()
-        .for_each(|word| counter!(ADMISSIONS, "outcome" => word.word()).absolute(0));
-    Verdict::ALL
-        .iter()
-        .for_each(|word| counter!(DECISIONS, "outcome" => word.word()).absolute(0));
+    platform::metrics::describe(HELP);
+    products::describe();
+    for words in [&ADMITTED, &DECIDED, &REFUSED] {
+        LazyLock::force(words);
+    }
+    LazyLock::force(&REDIS_WAITS);
     Unavailable::ALL
         .iter()
         .for_each(|word| counter!(UNDECIDED, "reason" => word.word()).absolute(0));
@@ -53,6 +138,7 @@ pub fn touch() {
         .iter()
         .for_each(|word| counter!(LOADS, "outcome" => word.word()).absolute(0));
     for call in CALL_KINDS {
+        drop(histogram!(CALL_SECONDS, "call" => call));
         for result in CallResult::ALL {
             counter!(CALLS, "call" => call, "result" => result.word()).absolute(0);
         }
@@ -63,16 +149,78 @@ pub fn touch() {
     BreakerState::ALL
         .iter()
         .for_each(|state| counter!(BREAKER_TRANSITIONS, "to" => state.word()).absolute(0));
-    breaker_is(BreakerState::Closed);
-    counter!(SETTLE_DROPPED).absolute(0);
-    for series in [DECIDE_FAILURES, MESSAGES_DEAD, MESSAGES_HELD, RESULTS_UNCONFIRMED] {
+    for series in [
+        SETTLE_DROPPED,
+        DECIDE_FAILURES,
+        MESSAGES_DEAD,
+        MESSAGES_HELD,
+        RESULTS_UNCONFIRMED,
+        RECONCILE_FAILURES,
+    ] {
         counter!(series).absolute(0);
     }
+    for series in [
+        GATE_BATCH,
+        GATE_SECONDS,
+        DECIDE_BATCH,
+        DECIDE_SECONDS,
+        RECONCILE_SECONDS,
+    ] {
+        drop(histogram!(series));
+    }
+}
+
+/// Watches what can be read at once, whenever Prometheus asks: breaker, connections to Redis and to the broker.
+pub fn watch(gate: &Arc<Gate>, broker: Link) {
+    let gate = Arc::downgrade(gate);
+    at_scrape(move || {
+        let Some(gate) = gate.upgrade() else {
+            return false;
+        };
+        let breaker = gate.breaker.view();
+        for state in BreakerState::ALL {
+            gauge!(BREAKER_STATE, "state" => state.word()).set(if *state == breaker.state {
+                1.0
+            } else {
+                0.0
+            });
+        }
+        gauge!(BREAKER_SINCE).set(breaker.since.as_secs_f64());
+        pool_state("redis", gate.pool_state());
+        dependency_up("redis", breaker.state == BreakerState::Closed || breaker.forced);
+        dependency_up("postgres", DATABASE_UP.load(Ordering::Relaxed));
+        dependency_up("rabbitmq", broker.is_connected());
+        true
+    });
+}
+
+static DATABASE_UP: AtomicBool = AtomicBool::new(false);
+static REDIS_WAITS: LazyLock<PoolWaits> = LazyLock::new(|| PoolWaits::of("redis"));
+
+/// Whether the database has answered the worker that asks it for the gauges.
+pub fn database_up(up: bool) {
+    DATABASE_UP.store(up, Ordering::Relaxed);
+}
+
+/// Somebody has asked for a connection to Redis, and got one or not.
+pub fn redis_waited(took: Duration, got_one: bool) {
+    REDIS_WAITS.waited(took, got_one);
+}
+
+/// Products could not be read for the gauges.
+pub fn readings_failed(error: &LedgerError) {
+    database_up(false);
+    tracing::debug!(%error, "products could not be read for the metrics; it is tried again");
 }
 
 /// The gate has spoken about one request.
 pub fn admission(admission: Admission) {
-    counter!(ADMISSIONS, "outcome" => admission.word()).increment(1);
+    ADMITTED.count(admission as usize, 1);
+}
+
+/// The gate has refused one request; the database is not asked.
+pub fn refused_by_gate(verdict: Verdict) {
+    REFUSED.count(verdict as usize, 1);
 }
 
 /// The gate's queue was full.
@@ -81,22 +229,15 @@ pub fn gate_queue_full() {
 }
 
 /// One call of Redis that the breaker watches.
-pub fn gate_call(call: &'static str, result: CallResult) {
+pub fn gate_call(call: &'static str, result: CallResult, took: Duration) {
+    histogram!(CALL_SECONDS, "call" => call).record(took);
     counter!(CALLS, "call" => call, "result" => result.word()).increment(1);
 }
 
 /// The breaker has changed its state.
 pub fn breaker_changed(state: BreakerState) {
     counter!(BREAKER_TRANSITIONS, "to" => state.word()).increment(1);
-    breaker_is(state);
     tracing::warn!(state = state.word(), "breaker");
-}
-
-/// One-hot: 1 for the state it is in, 0 for the others.
-fn breaker_is(state: BreakerState) {
-    for each in BreakerState::ALL {
-        gauge!(BREAKER_STATE, "state" => each.word()).set(if *each == state { 1.0 } else { 0.0 });
-    }
 }
 
 /// A probe has failed: Redis is left alone for longer.
@@ -178,7 +319,7 @@ pub fn decide_failed(error: &LedgerError, failure: Failure, requests: usize) {
 
 /// One request was decided.
 pub fn decided(verdict: Verdict) {
-    counter!(DECISIONS, "outcome" => verdict.word()).increment(1);
+    DECIDED.count(verdict as usize, 1);
 }
 
 /// One request got no decision.
@@ -201,8 +342,14 @@ pub fn found(product: ProductId, find: Find, times: u64) {
     }
 }
 
+/// A round of the reconciler is over.
+pub fn reconciled(took: Duration) {
+    histogram!(RECONCILE_SECONDS).record(took);
+}
+
 /// Products could not be reconciled.
 pub fn reconcile_failed(error: &impl Display) {
+    counter!(RECONCILE_FAILURES).increment(1);
     tracing::warn!(%error, "reconciling failed; it is tried again");
 }
 

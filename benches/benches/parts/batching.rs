@@ -8,7 +8,7 @@ use crate::{BATCHES, group, runtime};
 
 pub(crate) fn queue_of(criterion: &mut Criterion) {
     let runtime = runtime();
-    let (batcher, mut batches) = queue::<oneshot::Sender<()>>(10_000);
+    let (batcher, mut batches) = queue::<oneshot::Sender<()>>("bench", 10_000);
     runtime.spawn(async move {
         while let Some(batch) = batches.next(512).await {
             for reply in batch {

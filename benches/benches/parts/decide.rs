@@ -39,7 +39,7 @@ impl Sale {
         tokio::spawn(connection);
         let product = client.query_one(PRODUCT, &[]).await.expect("a product").get(0);
         let mut sale = Self {
-            pool: pool(&config.decision_database()).expect("a pool"),
+            pool: pool("bench", &config.decision_database()).expect("a pool"),
             product,
             orders: 0,
             _postgres: postgres,

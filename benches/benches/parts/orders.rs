@@ -41,7 +41,7 @@ impl Orders {
             .await
             .expect("tables");
         Self {
-            pool: pool(&config.writing_database()).expect("a pool"),
+            pool: pool("bench", &config.writing_database()).expect("a pool"),
             placed: 0,
             _postgres: postgres,
         }

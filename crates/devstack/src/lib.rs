@@ -33,8 +33,8 @@ pub mod wait;
 
 pub use rustix::process::Signal;
 pub use servers::{
-    Durability, Postgres, PostgresOptions, RabbitMq, RabbitMqOptions, Redis, RedisOptions, Server,
-    shared_postgres, shared_rabbitmq, shared_redis,
+    Durability, Postgres, PostgresOptions, Prometheus, PrometheusOptions, RabbitMq, RabbitMqOptions, Redis,
+    RedisOptions, Server, Target, shared_postgres, shared_rabbitmq, shared_redis,
 };
 pub use service::{Service, ServiceOptions, program_beside};
 pub use test_stack::TestStack;

@@ -9,7 +9,7 @@
 //! ```
 //! # async fn flush(_: Vec<u32>) {}
 //! # async fn example() {
-//! let (batcher, mut batches) = platform::batch::queue(1024);
+//! let (batcher, mut batches) = platform::batch::queue("numbers", 1024);
 //! let flusher = tokio::spawn(async move {
 //!     while let Some(batch) = batches.next(256).await {
 //!         flush(batch).await;
@@ -21,13 +21,32 @@
 //! # }
 //! ```
 
+use std::time::Instant;
+
 use tokio::sync::mpsc;
 
-/// A bounded queue of `capacity` items (at least 1): the side that submits, and the side that takes batches.
+use crate::metrics::{self, QueueMarks};
+
+/// A bounded queue of `capacity` items (at least 1): the side that submits, and the side that takes batches. `name` is its
+/// label in the metrics.
 #[must_use]
-pub fn queue<T>(capacity: usize) -> (Batcher<T>, Batches<T>) {
+pub fn queue<T: Send + 'static>(name: &'static str, capacity: usize) -> (Batcher<T>, Batches<T>) {
     let (sender, receiver) = mpsc::channel(capacity.max(1));
-    (Batcher { queue: sender }, Batches { receiver })
+    // Weak: who only looks must not keep the queue open.
+    let looking = sender.downgrade();
+    let waiting = move || looking.upgrade().as_ref().map(waiting);
+    let QueueMarks { wait, refused } = metrics::queue(name, capacity, waiting);
+    (
+        Batcher {
+            queue: sender,
+            refused,
+        },
+        Batches { receiver, wait },
+    )
+}
+
+fn waiting<T>(sender: &mpsc::Sender<T>) -> usize {
+    sender.max_capacity() - sender.capacity()
 }
 
 /// The queue was full, or its flusher has ended. The item comes back.
@@ -36,13 +55,15 @@ pub struct Refused<T>(pub T);
 
 /// The side that submits. Cheap to clone; the queue closes when the last clone is gone.
 pub struct Batcher<T> {
-    queue: mpsc::Sender<T>,
+    queue: mpsc::Sender<(Instant, T)>,
+    refused: ::metrics::Counter,
 }
 
 impl<T> Clone for Batcher<T> {
     fn clone(&self) -> Self {
         Self {
             queue: self.queue.clone(),
+            refused: self.refused.clone(),
         }
     }
 }
@@ -53,21 +74,23 @@ impl<T> Batcher<T> {
     /// # Errors
     /// [`Refused`] with the item.
     pub fn submit(&self, item: T) -> Result<(), Refused<T>> {
-        self.queue
-            .try_send(item)
-            .map_err(|refused| Refused(refused.into_inner()))
+        self.queue.try_send((Instant::now(), item)).map_err(|refused| {
+            self.refused.increment(1);
+            Refused(refused.into_inner().1)
+        })
     }
 
     /// Items waiting at this moment.
     #[must_use]
     pub fn depth(&self) -> usize {
-        self.queue.max_capacity() - self.queue.capacity()
+        waiting(&self.queue)
     }
 }
 
 /// The side that takes batches: one flusher, one flush at a time.
 pub struct Batches<T> {
-    receiver: mpsc::Receiver<T>,
+    receiver: mpsc::Receiver<(Instant, T)>,
+    wait: ::metrics::Histogram,
 }
 
 impl<T> Batches<T> {
@@ -75,14 +98,17 @@ impl<T> Batches<T> {
     /// `None` once the queue is closed and empty. Dropping the future loses nothing.
     pub async fn next(&mut self, max: usize) -> Option<Vec<T>> {
         let mut batch = Vec::new();
-        let taken = self.receiver.recv_many(&mut batch, max.max(1)).await;
-        (taken > 0).then_some(batch)
+        self.receiver.recv_many(&mut batch, max.max(1)).await;
+        let (first, _) = batch.first()?;
+        self.wait.record(first.elapsed());
+        Some(batch.into_iter().map(|(_, item)| item).collect())
     }
 
     /// Takes what is queued at this moment, at most `max` items, without waiting.
     pub fn now(&mut self, max: usize) -> Vec<T> {
         std::iter::from_fn(|| self.receiver.try_recv().ok())
             .take(max)
+            .map(|(_, item)| item)
             .collect()
     }
 }
@@ -112,7 +138,7 @@ mod tests {
         let permits = Arc::new(Semaphore::new(0));
         let batches = Arc::new(Mutex::new(Vec::new()));
         let (gate, seen) = (permits.clone(), batches.clone());
-        let (batcher, mut queued) = queue(capacity);
+        let (batcher, mut queued) = queue("test", capacity);
         let flusher = tokio::spawn(async move {
             while let Some(batch) = queued.next(max).await {
                 gate.acquire().await.expect("open").forget();

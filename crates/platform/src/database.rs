@@ -8,19 +8,39 @@
 
 use crate::config::{DatabaseConfig, Secret};
 use crate::http::health::HealthBuilder;
+use crate::metrics::{self, PoolState, PoolWaits};
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel::sql_types::{Bool, Text};
 use diesel::{ConnectionError, QueryableByName};
-use diesel_async::pooled_connection::deadpool::{BuildError, PoolError};
+use diesel_async::pooled_connection::deadpool::{BuildError, Object, PoolError};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
-/// A pool of connections. `get()` waits at most `database.pool_wait_ms`.
-pub type Pool = diesel_async::pooled_connection::deadpool::Pool<AsyncPgConnection>;
+type Connections = diesel_async::pooled_connection::deadpool::Pool<AsyncPgConnection>;
+
+/// A pool of connections. Cheap to clone.
+#[derive(Clone)]
+pub struct Pool {
+    connections: Connections,
+    waits: PoolWaits,
+}
+
+impl Pool {
+    /// A connection. Waits for it at most `database.pool_wait_ms`.
+    ///
+    /// # Errors
+    /// [`PoolError`]: none became free in time, or none could be made.
+    pub async fn get(&self) -> Result<Object<AsyncPgConnection>, PoolError> {
+        let asked = Instant::now();
+        let connection = self.connections.get().await;
+        self.waits.waited(asked.elapsed(), connection.is_ok());
+        connection
+    }
+}
 
 /// The advisory lock that lets one instance migrate at a time. Locks are per database, so one number serves all.
 const MIGRATION_LOCK: i64 = i64::from_be_bytes(*b"hotstock");
@@ -34,9 +54,10 @@ const CONNECT_RETRY: Duration = Duration::from_secs(1);
 const HEALTH_CONNECTIONS: usize = 2;
 /// An instance that stops in the middle of a transaction must not keep its row locks for long.
 const IDLE_IN_TRANSACTION_TIMEOUT_MS: u64 = 2_000;
-/// Our statements look rows up by key and are prepared once per connection. A plan made while a table was empty reads
-/// the whole table; without this it would be kept until the next ANALYZE, while the table grows under a sale.
-const PLANS_OUTLIVE_SMALL_TABLES: &str = "SET enable_seqscan = off";
+/// Our statements look rows up by key and are prepared once per connection. One plan serves all: for a handful of rows
+/// Postgres would plan anew each time, which takes a quarter of its time for a single sale. But a plan made while a table was
+/// empty reads the whole table, and would be kept while the table grows under a sale; so that is forbidden.
+const ONE_PLAN_FOR_ALL: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off";
 /// After this long without an acknowledgement the peer counts as gone (Linux only).
 const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
@@ -70,7 +91,7 @@ pub enum DatabaseError {
     Pending(String),
 }
 
-/// Builds the pool. Does not connect yet, so that a service can start before its database and report it missing.
+/// Builds the pool; `name` is its label in the metrics. Does not connect yet, so that a service can start before its database and report it missing.
 ///
 /// Connections live on the runtime that calls this, whichever thread asks for one: a connection opened by an HTTP
 /// worker would otherwise die with that worker at shutdown, while the queues behind it still drain.
@@ -80,13 +101,13 @@ pub enum DatabaseError {
 ///
 /// # Panics
 /// Outside a tokio runtime.
-pub fn pool(config: &DatabaseConfig) -> Result<Pool, DatabaseError> {
+pub fn pool(name: &'static str, config: &DatabaseConfig) -> Result<Pool, DatabaseError> {
     let mut options = connect_options(&config.url)?;
     let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
     options.connect_timeout(connect_timeout);
     let settings = format!(
         "SET lock_timeout = {}; SET statement_timeout = {}; \
-         SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_TIMEOUT_MS}; {PLANS_OUTLIVE_SMALL_TABLES}",
+         SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_TIMEOUT_MS}; {ONE_PLAN_FOR_ALL}",
         config.lock_timeout_ms, config.statement_timeout_ms
     );
     let runtime = Handle::current();
@@ -112,7 +133,7 @@ pub fn pool(config: &DatabaseConfig) -> Result<Pool, DatabaseError> {
         })
     });
     let manager = AsyncDieselConnectionManager::new_with_config(config.url.expose(), manager);
-    let pool = Pool::builder(manager)
+    let connections = Connections::builder(manager)
         .max_size(config.pool_size)
         .wait_timeout(Some(Duration::from_millis(config.pool_wait_ms)))
         .create_timeout(Some(connect_timeout))
@@ -120,7 +141,17 @@ pub fn pool(config: &DatabaseConfig) -> Result<Pool, DatabaseError> {
         .queue_mode(deadpool::managed::QueueMode::Lifo)
         .runtime(deadpool::Runtime::Tokio1)
         .build()?;
-    Ok(pool)
+    let watched = connections.weak();
+    let waits = metrics::pool(name, move || {
+        let status = watched.upgrade()?.status();
+        Some(PoolState {
+            max: status.max_size,
+            size: status.size,
+            idle: status.available,
+            waiting: status.waiting,
+        })
+    });
+    Ok(Pool { connections, waits })
 }
 
 /// One round trip to the server, for readiness.
@@ -200,10 +231,13 @@ pub fn health_checks(
     config: &DatabaseConfig,
     migrations: fn() -> EmbeddedMigrations,
 ) -> Result<HealthBuilder, DatabaseError> {
-    let asked = pool(&DatabaseConfig {
-        pool_size: HEALTH_CONNECTIONS,
-        ..config.clone()
-    })?;
+    let asked = pool(
+        "health",
+        &DatabaseConfig {
+            pool_size: HEALTH_CONNECTIONS,
+            ..config.clone()
+        },
+    )?;
     let asked_too = asked.clone();
     let postgres = move || {
         let asked = asked.clone();

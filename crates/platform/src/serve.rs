@@ -153,7 +153,7 @@ where
                     .body(text)
             }
         };
-        cfg.service(web::resource("/metrics").route(web::get().to(scrape)));
+        cfg.service(http::resource("", "/metrics").route(web::get().to(scrape)));
         admin(cfg);
     };
     let admin_server = server(

@@ -1,18 +1,24 @@
 //! Logs, metrics and traces of the process. All are global: set up once at start, before anything else.
 
 use crate::config::{LogConfig, LogFormat, TelemetryConfig};
+use crate::metrics::FORGOTTEN_AFTER;
 use crate::trace::{self, Exporting};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_util::MetricKindMask;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
-/// Buckets of durations, in seconds: 100 µs to 5 s.
+/// Buckets of durations, in seconds: 100 µs to 5 s, with edges where the service promises something (10, 20, 50, 100 ms).
 pub const SECONDS_BUCKETS: [f64; 15] = [
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 ];
+
+/// Buckets of what takes as long as an order of v2 may, in seconds.
+pub const LONG_SECONDS_BUCKETS: [f64; 12] =
+    [0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 
 /// Buckets of counts of things (batch sizes): powers of two.
 pub const SIZE_BUCKETS: [f64; 13] = [
@@ -99,6 +105,7 @@ pub struct Metrics {
 impl Metrics {
     /// All series in the Prometheus text format.
     pub fn render(&self) -> String {
+        crate::metrics::read_all();
         self.handle.render()
     }
 }
@@ -115,12 +122,12 @@ pub fn metrics(config: &TelemetryConfig) -> Result<Metrics, TelemetryError> {
         return install_metrics();
     }
     // Nobody records into it: the macros find no recorder and do nothing.
-    let handle = builder()?.build_recorder().handle();
+    let handle = builder(FORGOTTEN_AFTER)?.build_recorder().handle();
     Ok(Metrics { handle })
 }
 
 /// Installs the process-wide metrics recorder, with [`SECONDS_BUCKETS`] for names ending in `_seconds` and
-/// [`SIZE_BUCKETS`] for names ending in `_size`, and starts its upkeep on the current tokio runtime. A second call in
+/// [`SIZE_BUCKETS`] for names ending in `_size`, [`LONG_SECONDS_BUCKETS`] for `_confirmation_seconds`, and starts its upkeep on the current tokio runtime. A second call in
 /// the same process returns the same recorder.
 ///
 /// # Errors
@@ -136,7 +143,7 @@ pub fn install_metrics() -> Result<Metrics, TelemetryError> {
         return Ok(metrics.clone());
     }
     let metrics = Metrics {
-        handle: builder()?.install_recorder()?,
+        handle: builder(FORGOTTEN_AFTER)?.install_recorder()?,
     };
     *installed = Some(metrics.clone());
     let upkeep = metrics.handle.clone();
@@ -150,11 +157,16 @@ pub fn install_metrics() -> Result<Metrics, TelemetryError> {
     Ok(metrics)
 }
 
-fn builder() -> Result<PrometheusBuilder, BuildError> {
+fn builder(forgotten_after: Duration) -> Result<PrometheusBuilder, BuildError> {
     PrometheusBuilder::new()
+        .idle_timeout(MetricKindMask::GAUGE, Some(forgotten_after))
         // For any other name: without buckets the exporter would make a summary of it, which cannot be added up.
         .set_buckets(&SECONDS_BUCKETS)?
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS_BUCKETS)?
+        .set_buckets_for_metric(
+            Matcher::Suffix("_confirmation_seconds".to_owned()),
+            &LONG_SECONDS_BUCKETS,
+        )?
         .set_buckets_for_metric(Matcher::Suffix("_size".to_owned()), &SIZE_BUCKETS)
 }
 
@@ -164,7 +176,7 @@ mod tests {
 
     #[test]
     fn histograms_have_the_buckets_of_their_unit() {
-        let recorder = builder().unwrap().build_recorder();
+        let recorder = builder(FORGOTTEN_AFTER).unwrap().build_recorder();
         metrics::with_local_recorder(&recorder, || {
             metrics::histogram!("decide_seconds").record(0.003);
             metrics::histogram!("flush_size").record(3.0);
@@ -184,6 +196,24 @@ mod tests {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
         assert!(!text.contains("quantile"), "{text}");
+    }
+
+    #[test]
+    fn a_gauge_that_nobody_sets_any_more_vanishes_and_a_counter_stays() {
+        let recorder = builder(Duration::from_millis(50)).unwrap().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            metrics::gauge!("left").set(1.0);
+            metrics::counter!("counted").increment(1);
+            let give_up = std::time::Instant::now() + Duration::from_secs(10);
+            while recorder.handle().render().contains("left") {
+                assert!(std::time::Instant::now() < give_up, "it is still there");
+                metrics::gauge!("kept").set(1.0);
+                std::thread::yield_now();
+            }
+            metrics::gauge!("kept").set(1.0);
+            let text = recorder.handle().render();
+            assert!(text.contains("kept 1") && text.contains("counted 1"), "{text}");
+        });
     }
 
     #[test]

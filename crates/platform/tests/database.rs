@@ -10,6 +10,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use platform::config::{DatabaseConfig, Secret};
 use platform::database::{DatabaseError, Pool, migrate, migrate_when_reachable, pending, ping, pool};
+use platform::transaction::Transaction;
 use std::time::{Duration, Instant};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("tests/migrations");
@@ -36,7 +37,7 @@ async fn fresh_url() -> String {
 }
 
 async fn fresh() -> Pool {
-    pool(&config(&fresh_url().await)).unwrap()
+    pool("test", &config(&fresh_url().await)).unwrap()
 }
 
 #[derive(QueryableByName)]
@@ -186,10 +187,13 @@ fn connections_outlive_the_runtime_that_asked_for_them() {
 async fn a_frozen_or_dead_server_is_given_up_in_time() {
     let postgres = Postgres::start(PostgresOptions::default()).await.unwrap();
     let url = postgres.create_unique_database("frozen").await.unwrap();
-    let pool = pool(&DatabaseConfig {
-        connect_timeout_ms: 300,
-        ..config(&url)
-    })
+    let pool = pool(
+        "test",
+        &DatabaseConfig {
+            connect_timeout_ms: 300,
+            ..config(&url)
+        },
+    )
     .unwrap();
     postgres.signal(Signal::STOP).unwrap();
     let started = Instant::now();
@@ -209,7 +213,7 @@ async fn a_frozen_or_dead_server_is_given_up_in_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn several_instances_migrate_at_once_and_each_version_is_applied_once() {
     let url = fresh_url().await;
-    let pool = pool(&config(&url)).unwrap();
+    let pool = pool("test", &config(&url)).unwrap();
     assert_eq!(
         pending(&pool, &MIGRATIONS).await.unwrap(),
         ["20261101000001", "20261101000002"]
@@ -246,7 +250,7 @@ async fn a_failing_migration_leaves_nothing_of_itself_and_frees_the_lock() {
         error.contains("2026-11-01-000002_broken") && error.contains("nowhere"),
         "{error}"
     );
-    let pool = pool(&config(url.expose())).unwrap();
+    let pool = pool("test", &config(url.expose())).unwrap();
     assert_eq!(pending(&pool, &BROKEN).await.unwrap(), ["20261101000002"]);
     let mut connection = pool.get().await.unwrap();
     assert_eq!(
@@ -302,4 +306,101 @@ async fn a_service_may_start_before_its_database() {
     let empty = Secret::new(postgres.create_unique_database("empty").await.unwrap());
     let broken = migrate_when_reachable(&empty, || BROKEN).await.unwrap_err();
     assert!(matches!(broken, DatabaseError::Migration(_)), "{broken}");
+}
+
+/// For what is about order and not about limits, on a machine that is busy with other tests.
+fn patient(url: &str) -> Pool {
+    pool("test", &DatabaseConfig {
+        pool_wait_ms: 10_000,
+        connect_timeout_ms: 10_000,
+        statement_timeout_ms: 10_000,
+        ..config(url)
+    })
+    .unwrap()
+}
+
+/// A table that knows in which order, and in which transaction, its rows were written.
+async fn turns(pool: &Pool) {
+    let mut connection = pool.get().await.unwrap();
+    let table = "CREATE TABLE turns (turn bigserial, what text, transaction bigint DEFAULT txid_current())";
+    connection.batch_execute(table).await.unwrap();
+}
+
+async fn write(mut connection: &AsyncPgConnection, what: &str) -> diesel::QueryResult<usize> {
+    diesel::sql_query("INSERT INTO turns (what) VALUES ($1)")
+        .bind::<Text, _>(what)
+        .execute(&mut connection)
+        .await
+}
+
+#[tokio::test]
+async fn what_is_joined_is_sent_in_its_order_even_where_nothing_is_prepared() {
+    let url = fresh_url().await;
+    turns(&patient(&url)).await;
+    for _ in 0..25 {
+        // A connection that has prepared nothing: all statements have to be prepared first, COMMIT too.
+        let pool = patient(&url);
+        let transaction = Transaction::on(&pool).await.unwrap();
+        let c = transaction.connection();
+        let written = futures_util::try_join!(
+            transaction.begin(),
+            write(c, "one"),
+            write(c, "two"),
+            transaction.commit()
+        );
+        assert_eq!(written.unwrap(), ((), 1, 1, ()));
+        transaction.end();
+        let mut connection = pool.get().await.unwrap();
+        let written = "SELECT string_agg(what, ' ' ORDER BY turn) || ' in ' || count(DISTINCT transaction) AS word FROM turns";
+        assert_eq!(word(&mut connection, written).await, "one two in 1");
+        connection.batch_execute("TRUNCATE turns").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_dropped_takes_its_connection_with_it() {
+    let pool = patient(&fresh_url().await);
+    turns(&pool).await;
+    let transaction = Transaction::on(&pool).await.unwrap();
+    let c = transaction.connection();
+    let written = futures_util::try_join!(transaction.begin(), write(c, "never"));
+    assert_eq!(written.unwrap(), ((), 1));
+    drop(transaction);
+    let mut connection = pool.get().await.unwrap();
+    // Not inside of it: this sees no row, and what it writes is there for others at once.
+    assert_eq!(
+        number(&mut connection, "SELECT count(*) AS number FROM turns").await,
+        0
+    );
+    let state =
+        "SELECT CASE WHEN pg_current_xact_id_if_assigned() IS NULL THEN 'none' ELSE 'inside' END AS word";
+    assert_eq!(word(&mut connection, state).await, "none");
+}
+
+#[tokio::test]
+async fn after_a_failure_nothing_is_committed_and_the_connection_is_kept() {
+    let pool = patient(&fresh_url().await);
+    turns(&pool).await;
+    let backend = number(&mut pool.get().await.unwrap(), BACKEND).await;
+    let transaction = Transaction::on(&pool).await.unwrap();
+    let mut c = transaction.connection();
+    let refused = diesel::sql_query("SELECT 1 / 0");
+    let (begun, written, refused, committed) = futures_util::join!(
+        transaction.begin(),
+        write(c, "never"),
+        refused.execute(&mut c),
+        transaction.commit()
+    );
+    assert!(begun.is_ok() && written.is_ok());
+    assert!(
+        refused.is_err() && committed.is_ok(),
+        "COMMIT does not say that it rolled back"
+    );
+    transaction.roll_back().await;
+    let mut connection = pool.get().await.unwrap();
+    assert_eq!(number(&mut connection, BACKEND).await, backend);
+    assert_eq!(
+        number(&mut connection, "SELECT count(*) AS number FROM turns").await,
+        0
+    );
 }

@@ -80,7 +80,7 @@ impl<I: Send + Sync + 'static, A: Send + 'static> Queue<I, A> {
         limits: Limits,
         write: Write<I, A>,
     ) -> (Self, JoinHandle<()>) {
-        let (batcher, mut batches) = queue::<Waiting<I, A>>(limits.capacity);
+        let (batcher, mut batches) = queue::<Waiting<I, A>>(name, limits.capacity);
         let flusher = tokio::spawn(async move {
             while let Some(batch) = batches.next(limits.flush_max).await {
                 let (items, replies): (Vec<I>, Vec<_>) = batch.into_iter().unzip();

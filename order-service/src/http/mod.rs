@@ -15,6 +15,7 @@ use std::sync::Arc;
 use actix_web::web::{self, ServiceConfig, get, post};
 use contracts::order::Flow;
 use platform::http::openapi::mount;
+use platform::http::resource;
 
 use crate::app::App;
 
@@ -31,20 +32,25 @@ pub fn public(app: &Arc<App>) -> impl Fn(&mut ServiceConfig) + Clone + Send + 's
     }
 }
 
+/// What has no version counts as what it is served as.
 fn api(cfg: &mut ServiceConfig, flow: Flow) {
+    let prefix = match flow {
+        Flow::Sync => "/v1",
+        Flow::Async => "/v2",
+    };
     cfg.service(
-        web::resource("/orders")
+        resource(prefix, "/orders")
             .app_data(flow)
             .route(get().to(orders::list))
             .route(post().to(orders::place)),
     )
-    .service(web::resource("/orders/{id}").route(get().to(orders::get)))
+    .service(resource(prefix, "/orders/{id}").route(get().to(orders::get)))
     .service(
-        web::resource("/orders/{id}/cancel")
+        resource(prefix, "/orders/{id}/cancel")
             .app_data(flow)
             .route(post().to(orders::cancel)),
     )
-    .service(web::resource("/orders/{id}/events").route(get().to(events::events)));
+    .service(resource(prefix, "/orders/{id}/events").route(get().to(events::events)));
 }
 
 /// The admin API, on its own listener.
@@ -52,13 +58,13 @@ pub fn admin(app: &Arc<App>) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'st
     let app = web::Data::from(Arc::clone(app));
     move |cfg| {
         cfg.app_data(app.clone())
-            .service(web::resource("/admin/orders/stuck").route(get().to(admin::stuck)))
-            .service(web::resource("/admin/orders/{id}/retry").route(post().to(admin::retry)))
-            .service(web::resource("/admin/outbox").route(get().to(admin::outbox)))
-            .service(web::resource("/admin/outbox/{id}/requeue").route(post().to(admin::requeue)))
-            .service(web::resource("/admin/dead-letters").route(get().to(dead_letters::list)))
-            .service(web::resource("/admin/dead-letters/replay").route(post().to(dead_letters::replay)))
-            .service(web::resource("/admin/dead-letters/discard").route(post().to(dead_letters::discard)))
+            .service(resource("", "/admin/orders/stuck").route(get().to(admin::stuck)))
+            .service(resource("", "/admin/orders/{id}/retry").route(post().to(admin::retry)))
+            .service(resource("", "/admin/outbox").route(get().to(admin::outbox)))
+            .service(resource("", "/admin/outbox/{id}/requeue").route(post().to(admin::requeue)))
+            .service(resource("", "/admin/dead-letters").route(get().to(dead_letters::list)))
+            .service(resource("", "/admin/dead-letters/replay").route(post().to(dead_letters::replay)))
+            .service(resource("", "/admin/dead-letters/discard").route(post().to(dead_letters::discard)))
             .configure(|cfg| mount(cfg, openapi::admin_document()));
     }
 }

@@ -67,10 +67,13 @@ pub async fn place(
             });
             let placed = tokio::time::timeout_at(deadline, placing).await;
             Ok(match placed.map_err(|_| Unavailable::Deadline)?? {
-                Placed::New(order) => Outcome::Order {
-                    order,
-                    replayed: false,
-                },
+                Placed::New(order) => {
+                    metrics::placed(order.flow);
+                    Outcome::Order {
+                        order,
+                        replayed: false,
+                    }
+                }
                 Placed::Replay(order) => Outcome::Order {
                     order,
                     replayed: true,
@@ -116,6 +119,7 @@ async fn place_and_settle(
         .await?
     {
         Placed::New(order) => {
+            metrics::placed(order.flow);
             let concluded = app
                 .runner
                 .run_until(Step::Decrease, &order, trace_context, deadline)

@@ -64,6 +64,7 @@ impl Runner {
         // Whether a question may have arrived whose answer did not.
         let mut may_have_arrived = false;
         loop {
+            let asked = Instant::now();
             let answer = self
                 .client
                 .ask(step.line().action, order.attempt(), order, cause, deadline)
@@ -76,7 +77,7 @@ impl Runner {
                 pause_ms: 0,
             };
             let conclusion = step.conclude(&answer, standing);
-            metrics::step_tried(step, &answer);
+            metrics::step_tried(step, &answer, asked.elapsed());
             if !last && matches!(conclusion, Conclusion::Again { .. }) {
                 may_have_arrived |= !matches!(answer, Answer::Unreached(_));
                 tries += 1;
@@ -92,7 +93,8 @@ impl Runner {
     /// # Errors
     /// As [`Runner::run_until`].
     pub async fn run_due(&self, due: &Due) -> Result<Concluded, Unavailable> {
-        let deadline = Instant::now() + self.client.timeout();
+        let asked = Instant::now();
+        let deadline = asked + self.client.timeout();
         let answer = self
             .client
             .ask(
@@ -103,7 +105,7 @@ impl Runner {
                 deadline,
             )
             .await;
-        metrics::step_tried(due.step, &answer);
+        metrics::step_tried(due.step, &answer, asked.elapsed());
         let standing = Standing {
             // By whoever began it, or by message.
             asked_before: true,

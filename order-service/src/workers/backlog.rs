@@ -1,5 +1,5 @@
 //! Backlog: counts what is not done, for the gauges. Every instance counts all of it. If it dies or the database is away,
-//! the gauges keep what was true last.
+//! the gauges vanish after a while.
 
 use std::time::Duration;
 
@@ -15,7 +15,10 @@ const EVERY: Duration = Duration::from_secs(2);
 pub async fn run(pool: Pool) {
     loop {
         match backlog(&pool).await {
-            Ok(backlog) => backlog.iter().for_each(metrics::backlog),
+            Ok(backlog) => {
+                metrics::database_up(true);
+                backlog.iter().for_each(metrics::backlog);
+            }
             Err(error) => metrics::backlog_failed(&error),
         }
         tokio::time::sleep(EVERY).await;

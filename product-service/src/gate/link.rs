@@ -11,6 +11,7 @@ use redis::{Cmd, Pipeline};
 use tokio::time::{Instant, timeout_at};
 
 use super::{GateError, Replies};
+use crate::metrics;
 
 /// See the module.
 pub struct Link {
@@ -51,7 +52,12 @@ impl Link {
         let in_time = |_| GateError::Timeout;
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => timeout_at(until, self.pool.get()).await.map_err(in_time)??,
+            None => {
+                let asked = Instant::now();
+                let got = timeout_at(until, self.pool.get()).await;
+                metrics::redis_waited(asked.elapsed(), matches!(got, Ok(Ok(_))));
+                got.map_err(in_time)??
+            }
         };
         let call = pipeline.query_async::<Replies>(&mut connection);
         let error = match timeout_at(until, call).await {

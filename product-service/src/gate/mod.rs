@@ -18,6 +18,7 @@ pub mod settle;
 use std::time::{Duration, Instant};
 
 use deadpool_redis::{Manager, Pool, Runtime, Timeouts};
+use platform::metrics::PoolState;
 use redis::{AsyncConnectionConfig, RedisResult, Value};
 
 use crate::config::{Config, GateConfig};
@@ -118,11 +119,21 @@ impl Gate {
         };
         let started = Instant::now();
         let result = work.await;
-        metrics::gate_call(
-            call,
-            self.breaker.record(permit, result.is_ok(), started.elapsed()),
-        );
+        let took = started.elapsed();
+        metrics::gate_call(call, self.breaker.record(permit, result.is_ok(), took), took);
         result
+    }
+
+    /// Its connections, at this moment.
+    #[must_use]
+    pub fn pool_state(&self) -> PoolState {
+        let status = self.pool.status();
+        PoolState {
+            max: status.max_size,
+            size: status.size,
+            idle: status.available,
+            waiting: status.waiting,
+        }
     }
 
     /// Removes whatever the gate knows of a product: it is not loaded then.

@@ -9,9 +9,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use contracts::stock::{Direction, IncreaseReason, MovementReason};
 use diesel::prelude::*;
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use futures_util::join;
 use platform::database::Pool;
 use platform::named::named;
+use platform::transaction::Transaction;
 
 use super::LedgerError;
 use super::schema::{products, stock_ledger, tombstones};
@@ -47,48 +49,62 @@ pub async fn decide(
     waiting: Waiting,
     requests: &[&StockRequest],
 ) -> Result<Vec<Option<Decision>>, LedgerError> {
-    let transaction = async {
-        let mut connection = pool.get().await?;
-        let decided = connection
-            .transaction(async |c| decide_locked(c, waiting, requests).await)
-            .await?;
-        Ok(decided)
+    let decided = async {
+        let transaction = Transaction::on(pool).await?;
+        match decide_in(&transaction, waiting, requests).await {
+            Ok(decisions) => {
+                transaction.end();
+                Ok(decisions)
+            }
+            Err(error) => {
+                transaction.roll_back().await;
+                Err(error)
+            }
+        }
     };
-    tokio::time::timeout(limit, transaction)
+    tokio::time::timeout(limit, decided)
         .await
         .map_err(|_| LedgerError::Timeout)?
 }
 
-async fn decide_locked(
-    c: &mut AsyncPgConnection,
+async fn decide_in(
+    transaction: &Transaction,
     waiting: Waiting,
     requests: &[&StockRequest],
 ) -> Result<Vec<Option<Decision>>, LedgerError> {
-    let mut books = Books::of(lock_products(c, waiting, requests).await?);
+    let c = transaction.connection();
+    // One round trip. The reads run after the locks were granted, in statements of their own: each sees what whoever
+    // held the locks before has committed.
+    let (begun, products, rows, tombstones) = join!(
+        transaction.begin(),
+        lock_products(c, waiting, requests),
+        past_movements(c, requests),
+        past_voids(c, requests),
+    );
+    begun?;
+    let mut books = Books::of(products?);
+    rows?.into_iter().for_each(|row| books.know_row(row));
+    tombstones?
+        .into_iter()
+        .for_each(|tombstone| books.know_tombstone(tombstone));
     let locked = match waiting {
         Waiting::Skip => locked_elsewhere(c, &books, requests).await?,
         Waiting::Wait => HashSet::new(),
     };
-    if requests.iter().all(|request| locked.contains(&request.product())) {
-        return Ok(vec![None; requests.len()]);
-    }
-    // Everything below is read after the locks were granted, in statements of their own: each sees what whoever held
-    // the locks before has committed. They do not depend on one another and share a round trip.
-    let (rows, tombstones, owned) = tokio::try_join!(
-        past_movements(c, requests),
-        past_voids(c, requests),
-        owned(c, &books, requests)
-    )?;
-    rows.into_iter().for_each(|row| books.know_row(row));
-    tombstones
-        .into_iter()
-        .for_each(|tombstone| books.know_tombstone(tombstone));
-    books.owned = owned;
+    books.owned = owned(c, &books, requests).await?;
     let decisions = requests
         .iter()
         .map(|request| (!locked.contains(&request.product())).then(|| books.decide(request)))
         .collect();
-    write(c, &books).await?;
+    // Another one.
+    let (movements, voids, committed) = join!(
+        write_movements(c, &books),
+        write_voids(c, &books),
+        transaction.commit()
+    );
+    movements?;
+    voids?;
+    committed?;
     Ok(decisions)
 }
 
@@ -105,7 +121,7 @@ type LockedRow = (
 );
 
 async fn lock_products(
-    c: &mut AsyncPgConnection,
+    mut c: &AsyncPgConnection,
     waiting: Waiting,
     requests: &[&StockRequest],
 ) -> Result<HashMap<ProductId, ProductRow>, LedgerError> {
@@ -128,10 +144,10 @@ async fn lock_products(
     let rows: Vec<LockedRow> = match waiting {
         Waiting::Skip => {
             named("decide: lock what is free", rows.skip_locked())
-                .load(c)
+                .load(&mut c)
                 .await?
         }
-        Waiting::Wait => named("decide: lock", rows).load(c).await?,
+        Waiting::Wait => named("decide: lock", rows).load(&mut c).await?,
     };
     Ok(rows
         .into_iter()
@@ -157,7 +173,7 @@ async fn lock_products(
 
 /// Of the products that could not be locked, those that are there: somebody else has them.
 async fn locked_elsewhere(
-    c: &mut AsyncPgConnection,
+    mut c: &AsyncPgConnection,
     books: &Books,
     requests: &[&StockRequest],
 ) -> Result<HashSet<ProductId>, LedgerError> {
@@ -173,7 +189,7 @@ async fn locked_elsewhere(
         .filter(products::id.eq_any(missing.into_iter().collect::<Vec<_>>()))
         .select(products::id);
     Ok(named("decide: what is locked elsewhere", there)
-        .load(c)
+        .load(&mut c)
         .await?
         .into_iter()
         .collect())
@@ -336,36 +352,41 @@ async fn owned(
     Ok(owned)
 }
 
-async fn write(c: &mut AsyncPgConnection, books: &Books) -> Result<(), LedgerError> {
+async fn write_movements(mut c: &AsyncPgConnection, books: &Books) -> Result<(), LedgerError> {
     if !books.new_rows.is_empty() {
         named("decide: write movements", movements(books))
-            .execute(c)
+            .execute(&mut c)
             .await?;
     }
-    if !books.new_tombstones.is_empty() {
-        let rows: Vec<_> = books
-            .new_tombstones
-            .iter()
-            .map(|tombstone| {
-                (
-                    tombstones::void_id.eq(tombstone.void_id.as_str()),
-                    tombstones::voided_id.eq(tombstone.voided_id.as_str()),
-                    tombstones::product_id.eq(tombstone.product),
-                    tombstones::order_id.eq(tombstone.order_id),
-                    tombstones::quantity.eq(tombstone.quantity),
-                    tombstones::reason.eq(tombstone.reason.word()),
-                    tombstones::given_back.eq(tombstone.given_back),
-                    tombstones::stock_after.eq(tombstone.stock_after),
-                )
-            })
-            .collect();
-        named(
-            "decide: write voids",
-            diesel::insert_into(tombstones::table).values(&rows),
-        )
-        .execute(c)
-        .await?;
+    Ok(())
+}
+
+async fn write_voids(mut c: &AsyncPgConnection, books: &Books) -> Result<(), LedgerError> {
+    if books.new_tombstones.is_empty() {
+        return Ok(());
     }
+    let rows: Vec<_> = books
+        .new_tombstones
+        .iter()
+        .map(|tombstone| {
+            (
+                tombstones::void_id.eq(tombstone.void_id.as_str()),
+                tombstones::voided_id.eq(tombstone.voided_id.as_str()),
+                tombstones::product_id.eq(tombstone.product),
+                tombstones::order_id.eq(tombstone.order_id),
+                tombstones::quantity.eq(tombstone.quantity),
+                tombstones::reason.eq(tombstone.reason.word()),
+                tombstones::given_back.eq(tombstone.given_back),
+                tombstones::stock_after.eq(tombstone.stock_after),
+            )
+        })
+        .collect();
+    named(
+        "decide: write voids",
+        diesel::insert_into(tombstones::table).values(&rows),
+    )
+    .execute(&mut c)
+    .await?;
     Ok(())
 }
 

@@ -50,7 +50,7 @@ impl Ledger {
     /// Starts the main lane. The task ends, after the last request was answered, once every clone is dropped.
     #[must_use]
     pub fn start(pool: Pool, settler: Settler, config: &LedgerConfig) -> (Self, JoinHandle<()>) {
-        let (batcher, batches) = queue(config.queue_capacity);
+        let (batcher, batches) = queue("decide", config.queue_capacity);
         let decider = Decider {
             pool,
             settler: settler.clone(),

@@ -4,6 +4,7 @@
 //! of the pool. If the process dies inside one, Postgres rolls it back; if it dies after the commit, the facts are in
 //! the ledger and the reconciler tells the gate.
 
+pub mod accounts;
 pub mod decide;
 pub mod failure;
 pub mod lanes;

@@ -35,7 +35,7 @@ impl Notices {
     /// The side that notices, and what it has to say, for [`run`].
     #[must_use]
     pub fn new() -> (Self, Batches<Availability>) {
-        let (queue, batches) = queue(QUEUE_CAPACITY);
+        let (queue, batches) = queue("availability", QUEUE_CAPACITY);
         (
             Self {
                 queue,

@@ -36,7 +36,7 @@ impl Results {
     /// Starts the publishing task. It ends with `stop`, or when the last clone is gone.
     pub(super) fn start(config: &RabbitMqConfig, stop: CancellationToken) -> (Self, JoinHandle<()>) {
         // Never full: no more messages are under way than the prefetch says.
-        let (batcher, batches) = queue(usize::from(config.prefetch).max(1));
+        let (batcher, batches) = queue("results", usize::from(config.prefetch).max(1));
         let publisher = Publisher::new(
             config.url.clone(),
             "stock results",

@@ -40,7 +40,7 @@ impl AdmissionQueue {
         loader: Loader,
         config: &GateConfig,
     ) -> (Self, JoinHandle<()>) {
-        let (batcher, mut batches) = queue(config.queue_capacity);
+        let (batcher, mut batches) = queue("admit", config.queue_capacity);
         let flush_max = config.flush_max;
         let admitter = Admitter { gate, ledger, loader };
         let flusher = tokio::spawn(async move {
@@ -139,6 +139,7 @@ impl Admitter {
 
 /// Answers without the database.
 fn refuse(pending: Pending, verdict: Verdict, reserved: &Reserved) {
+    metrics::refused_by_gate(verdict);
     let refusal = Decision {
         verdict,
         stock: reserved.counter.max(0),

@@ -86,6 +86,22 @@ pub async fn audit_some(
             vec![None; products.len()]
         }
     };
+    beside(pool, products, &peeks).await
+}
+
+/// The database's side of these products alone: Redis is not asked.
+///
+/// # Errors
+/// See [`audit`].
+pub async fn audit_without_gate(pool: &Pool, products: &[ProductId]) -> Result<Vec<StockAudit>, LedgerError> {
+    beside(pool, products, &vec![None; products.len()]).await
+}
+
+async fn beside(
+    pool: &Pool,
+    products: &[ProductId],
+    peeks: &[Option<Peek>],
+) -> Result<Vec<StockAudit>, LedgerError> {
     let versions: Vec<i64> = peeks
         .iter()
         .map(|peek| peek.as_ref().map_or(0, |peek| peek.version))

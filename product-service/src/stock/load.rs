@@ -106,7 +106,7 @@ impl Loader {
     /// Starts the loading task: products from this database, into this gate. It ends once every clone is dropped.
     #[must_use]
     pub fn start(gate: Arc<Gate>, pool: Pool, hot: Arc<HotProducts>) -> (Self, JoinHandle<()>) {
-        let (batcher, mut batches) = queue(QUEUE_CAPACITY);
+        let (batcher, mut batches) = queue("load", QUEUE_CAPACITY);
         let loading = Loading {
             gate: gate.clone(),
             pool,

@@ -44,7 +44,7 @@ impl Settler {
     /// Starts the settling task. It ends, after the last item, once every clone is dropped.
     #[must_use]
     pub fn start(gate: Arc<Gate>, config: &GateConfig) -> (Self, JoinHandle<()>) {
-        let (batcher, mut batches) = queue(config.settle_queue_capacity);
+        let (batcher, mut batches) = queue("settle", config.settle_queue_capacity);
         let flush_max = config.flush_max;
         let flusher = tokio::spawn(async move {
             let mut link = gate.link();

@@ -2,4 +2,5 @@
 
 pub mod hot_products;
 pub mod prober;
+pub mod readings;
 pub mod reconciler;

@@ -31,8 +31,9 @@ pub async fn run(reconciler: Reconciler, hot: Arc<HotProducts>) {
             Err(GateError::Open) => Ok(()),
             Err(error) => Err(error.into()),
         };
-        if let Err(error) = reconciled {
-            metrics::reconcile_failed(&error);
+        match reconciled {
+            Ok(()) => metrics::reconciled(begun.elapsed()),
+            Err(error) => metrics::reconcile_failed(&error),
         }
         tokio::time::sleep((4 * begun.elapsed()).clamp(PAUSE, PAUSE_MAX)).await;
     }

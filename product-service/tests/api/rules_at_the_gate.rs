@@ -31,7 +31,7 @@ async fn count(shop: &Shop, series: &str) -> anyhow::Result<u64> {
 }
 
 fn decisions(outcome: &str) -> String {
-    format!("hotstock_decisions_total{{outcome=\"{outcome}\"}}")
+    format!("hotstock_decisions_total{{outcome=\"{outcome}\",path=\"database\"}}")
 }
 
 fn admissions(outcome: &str) -> String {

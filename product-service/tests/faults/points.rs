@@ -97,8 +97,8 @@ pub(crate) async fn units_sold(shop: &Shop, product: i64) -> i64 {
 /// Where the transaction of an order is held up.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Point {
-    /// Writing its ledger row: everything is locked, nothing decided.
-    Writing,
+    /// Waiting for the row of its product. Let go, it has all locks, and nothing is decided.
+    Locking,
     /// In COMMIT, before it counts.
     Committing,
 }
@@ -106,36 +106,32 @@ pub(crate) enum Point {
 /// The session that holds an order up.
 pub(crate) struct HeldUp {
     session: AsyncPgConnection,
-    point: Point,
+    /// What has the row of its product meanwhile. In a session of its own: what others are doing is seen as of the
+    /// beginning of a transaction.
+    locker: Option<AsyncPgConnection>,
 }
 
 impl HeldUp {
     /// The transaction of this order will stop at the point, whoever makes it.
     pub(crate) async fn order(stack: &TestStack, order: Order, point: Point) -> Self {
         let mut session = session(stack).await;
-        let key = order.key();
-        let (constraint, when, deferred) = match point {
-            Point::Writing => ("", "BEFORE", ""),
-            Point::Committing => ("CONSTRAINT", "AFTER", "DEFERRABLE INITIALLY DEFERRED"),
+        let locker = match point {
+            Point::Locking => Some(lock(stack, order.product).await),
+            Point::Committing => {
+                hold_up_commit(&mut session, &order.key()).await;
+                None
+            }
         };
-        let setup = format!(
-            "CREATE OR REPLACE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql AS \
-             $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END $$; \
-             CREATE {constraint} TRIGGER \"hold up {key}\" {when} INSERT ON stock_ledger {deferred} \
-             FOR EACH ROW WHEN (NEW.request_id = '{key}') EXECUTE FUNCTION hold_up(); \
-             SELECT pg_advisory_lock(1)"
-        );
-        session.batch_execute(&setup).await.unwrap();
-        Self { session, point }
+        Self { session, locker }
     }
 
     /// Waits until it is there; which process of the database that is.
     pub(crate) async fn wait_until_there(&mut self) -> i32 {
-        let statement = match self.point {
-            Point::Writing => "-- decide: write movements%",
-            Point::Committing => "COMMIT%",
+        let which = match &mut self.locker {
+            // Instances wait for one another's rows as well.
+            Some(locker) => format!("{} = ANY (pg_blocking_pids(pid))", backend(locker).await),
+            None => "wait_event = 'advisory' AND query LIKE 'COMMIT%'".to_owned(),
         };
-        let which = format!("wait_event = 'advisory' AND query LIKE '{statement}'");
         wait_for_session(&mut self.session, &which).await
     }
 
@@ -147,12 +143,33 @@ impl HeldUp {
 
     /// Lets it go; the session is at anybody's service.
     pub(crate) async fn let_go(mut self) -> AsyncPgConnection {
-        self.session
-            .batch_execute("SELECT pg_advisory_unlock(1)")
-            .await
-            .unwrap();
+        match &mut self.locker {
+            Some(locker) => locker.batch_execute("ROLLBACK").await,
+            None => self.session.batch_execute("SELECT pg_advisory_unlock(1)").await,
+        }
+        .unwrap();
         self.session
     }
+}
+
+/// A session that has the row of a product.
+async fn lock(stack: &TestStack, product: i64) -> AsyncPgConnection {
+    let mut session = session(stack).await;
+    let lock = format!("BEGIN; SELECT FROM products WHERE id = {product} FOR UPDATE");
+    session.batch_execute(&lock).await.unwrap();
+    session
+}
+
+/// The COMMIT of the request with this key will wait for this session.
+async fn hold_up_commit(session: &mut AsyncPgConnection, key: &str) {
+    let hold_up = format!(
+        "CREATE OR REPLACE FUNCTION hold_up() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NEW; END $$; \
+         CREATE CONSTRAINT TRIGGER \"hold up {key}\" AFTER INSERT ON stock_ledger DEFERRABLE INITIALLY DEFERRED \
+         FOR EACH ROW WHEN (NEW.request_id = '{key}') EXECUTE FUNCTION hold_up(); \
+         SELECT pg_advisory_lock(1)"
+    );
+    session.batch_execute(&hold_up).await.unwrap();
 }
 
 /// A session of the test's own.
@@ -165,13 +182,23 @@ pub(crate) async fn connect(stack: &TestStack) -> ConnectionResult<AsyncPgConnec
     AsyncPgConnection::establish(&stack.database_url).await
 }
 
+#[derive(QueryableByName)]
+struct Found {
+    #[diesel(sql_type = Integer)]
+    pid: i32,
+}
+
+/// The process of the database that serves a session.
+async fn backend(session: &mut AsyncPgConnection) -> i32 {
+    let found: Found = diesel::sql_query("SELECT pg_backend_pid() AS pid")
+        .get_result(session)
+        .await
+        .unwrap();
+    found.pid
+}
+
 /// A session of an instance of which something is true, in words of `pg_stat_activity`.
 pub(crate) async fn find_session(session: &mut AsyncPgConnection, which: &str) -> Option<i32> {
-    #[derive(QueryableByName)]
-    struct Found {
-        #[diesel(sql_type = Integer)]
-        pid: i32,
-    }
     let query = format!(
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database() \
          AND application_name LIKE 'instance-%' AND {which} LIMIT 1"

@@ -117,7 +117,7 @@ async fn killed_in_the_transaction() {
     let order = Order::of(aside);
     let plan = Plan::new("Instance: killed in the transaction", 0, |_| true).of_a_process();
     let kill = async |_| {
-        let mut held_up = HeldUp::order(&shop.stack, order, Point::Writing).await;
+        let mut held_up = HeldUp::order(&shop.stack, order, Point::Locking).await;
         let asked = order.send(&shop, 0);
         held_up.wait_until_there().await;
         assert!(order.is_held(&shop).await && !order.is_committed(&shop).await);

@@ -3,16 +3,20 @@
 //! They end with the process that started them, however it ends (see `supervise`). None of them ever touches a server
 //! that the system runs.
 
+mod grafana;
 mod home;
 mod postgres;
 mod programs;
+mod prometheus;
 mod rabbitmq;
 mod redis;
 mod server;
 mod shared;
 
+pub use grafana::{Grafana, GrafanaOptions};
 pub use postgres::{Durability, Postgres, PostgresOptions};
 pub use programs::{PackageManager, ServerKind, install_commands, install_line};
+pub use prometheus::{Prometheus, PrometheusOptions, Target};
 pub use rabbitmq::{RabbitMq, RabbitMqOptions};
 pub use redis::{Redis, RedisOptions};
 pub use server::Server;

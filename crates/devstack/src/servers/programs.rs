@@ -13,6 +13,8 @@ pub enum ServerKind {
     Redis,
     /// RabbitMQ: the messages between the services.
     RabbitMq,
+    /// Prometheus, with promtool: what the services say of themselves, kept and asked.
+    Prometheus,
 }
 
 /// A package manager that can install the servers.
@@ -29,7 +31,7 @@ pub enum PackageManager {
 
 impl ServerKind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Postgres, Self::Redis, Self::RabbitMq];
+    pub const ALL: [Self; 4] = [Self::Postgres, Self::Redis, Self::RabbitMq, Self::Prometheus];
 
     /// The name people know it by.
     #[must_use]
@@ -38,6 +40,7 @@ impl ServerKind {
             Self::Postgres => "PostgreSQL",
             Self::Redis => "Redis",
             Self::RabbitMq => "RabbitMQ",
+            Self::Prometheus => "Prometheus",
         }
     }
 
@@ -78,6 +81,7 @@ impl ServerKind {
             (Self::Redis, PackageManager::Brew) => "redis",
             (Self::RabbitMq, PackageManager::Apt { .. }) => "rabbitmq-server",
             (Self::RabbitMq, PackageManager::Brew) => "rabbitmq",
+            (Self::Prometheus, _) => "prometheus",
         }
     }
 
@@ -95,6 +99,7 @@ impl ServerKind {
             Self::Redis => &["redis-server"],
             // Debian has wrappers in /usr/sbin that want to be root; `rabbitmq-env` is only beside the real program.
             Self::RabbitMq => &["rabbitmq-server", "rabbitmq-env"],
+            Self::Prometheus => &["prometheus", "promtool"],
         }
     }
 }
@@ -201,7 +206,7 @@ mod tests {
         assert_eq!(
             install_line(PackageManager::Apt { sudo: true }, &ServerKind::ALL),
             "sudo apt-get update && sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y \
-             --no-install-recommends postgresql redis-server rabbitmq-server"
+             --no-install-recommends postgresql redis-server rabbitmq-server prometheus"
         );
         assert_eq!(
             install_line(PackageManager::Apt { sudo: false }, &[ServerKind::Redis]),
@@ -210,7 +215,7 @@ mod tests {
         );
         assert_eq!(
             install_line(PackageManager::Brew, &ServerKind::ALL),
-            "brew install postgresql@17 redis rabbitmq"
+            "brew install postgresql@17 redis rabbitmq prometheus"
         );
     }
 

@@ -21,6 +21,7 @@ use contracts::messaging::{Route, TRACE_CONTEXT};
 use super::acks::{Acks, Word};
 use super::{AmqpError, Link, connect, declare_route, in_time, topology};
 use crate::config::Secret;
+use crate::metrics::{self, Words};
 use crate::trace::TraceContext;
 
 /// Pause before the connection is made anew.
@@ -70,9 +71,9 @@ impl Consumer {
         H: Fn(Delivery) -> F + Send + Sync + 'static,
         F: Future<Output = Handled> + Send + 'static,
     {
-        let handle = Arc::new(handle);
+        let (handle, deliveries) = (Arc::new(handle), metrics::deliveries(self.name));
         loop {
-            match self.consume(&handle).await {
+            match self.consume(&handle, &deliveries).await {
                 Ok(()) if self.stop.is_cancelled() => return,
                 Ok(()) => self.link.down(self.name, &"the queue or the connection is gone"),
                 Err(error) => self.link.down(self.name, &error),
@@ -85,7 +86,7 @@ impl Consumer {
     }
 
     /// Until the queue or the connection is gone, or the service stops and everything under way is dealt with.
-    async fn consume<H, F>(&self, handle: &Arc<H>) -> Result<(), AmqpError>
+    async fn consume<H, F>(&self, handle: &Arc<H>, counted: &Words) -> Result<(), AmqpError>
     where
         H: Fn(Delivery) -> F + Send + Sync + 'static,
         F: Future<Output = Handled> + Send + 'static,
@@ -109,6 +110,7 @@ impl Consumer {
                 delivery = deliveries.next() => match delivery {
                     Some(Ok(delivery)) => {
                         acks.delivered(delivery.delivery_tag);
+                        counted.count(usize::from(delivery.redelivered), 1);
                         tokio::spawn(handled(delivery, Arc::clone(handle), settle.clone()));
                     }
                     Some(Err(error)) => return Err(error.into()),

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use contracts::messaging::{DeadLetter, Route};
 use lapin::message::Delivery;
-use lapin::options::{BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions};
+use lapin::options::{
+    BasicAckOptions, BasicGetOptions, BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions,
+};
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{Channel, Connection};
 use tokio::time::Instant;
@@ -104,6 +106,16 @@ impl DeadLetters {
         Ok((connection, channel))
     }
 
+    /// How many there are, without taking any.
+    async fn count(&self, channel: &Channel) -> Result<u32, AmqpError> {
+        let passive = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let queue = channel.queue_declare(self.route.dead_queue.into(), passive, FieldTable::default());
+        Ok(in_time(queue).await?.message_count())
+    }
+
     async fn next(&self, channel: &Channel) -> Result<Option<Delivery>, AmqpError> {
         let got =
             in_time(channel.basic_get(self.route.dead_queue.into(), BasicGetOptions::default())).await?;
@@ -135,5 +147,27 @@ fn shown(delivery: &Delivery) -> DeadLetter {
             .chars()
             .take(BODY_SHOWN_MAX)
             .collect(),
+    }
+}
+
+/// How often dead letters are counted.
+const COUNTED_EVERY: Duration = Duration::from_secs(5);
+
+/// Counts the dead letters of a route for the metrics, for ever, over one connection that is made anew when it breaks.
+/// While there is no broker nobody knows how many there are, and the number vanishes from the metrics after a while.
+pub async fn count_dead_letters(letters: DeadLetters) {
+    crate::metrics::dead_letters(letters.route.dead_queue, 0);
+    let mut open = None;
+    loop {
+        if open.is_none() {
+            open = letters.open().await.ok();
+        }
+        if let Some((_, channel)) = &open {
+            match letters.count(channel).await {
+                Ok(messages) => crate::metrics::dead_letters(letters.route.dead_queue, messages),
+                Err(_) => open = None,
+            }
+        }
+        tokio::time::sleep(COUNTED_EVERY).await;
     }
 }

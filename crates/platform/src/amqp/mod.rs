@@ -12,7 +12,7 @@ mod publish;
 mod topology;
 
 pub use consume::{Consumer, Handled, Source, trace_context};
-pub use dead_letters::DeadLetters;
+pub use dead_letters::{DeadLetters, count_dead_letters};
 pub use lapin::message::Delivery;
 pub use publish::{Message, Published, Publisher};
 pub use topology::{declare, declare_route};

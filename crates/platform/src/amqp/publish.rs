@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::{AmqpError, Link, connect, declare, in_time};
 use crate::config::Secret;
+use crate::metrics::{self, Words};
 use crate::trace::{Kind, TraceContext, Work};
 
 const PERSISTENT: u8 = 2;
@@ -50,6 +51,7 @@ pub struct Publisher {
     confirm_timeout: Duration,
     link: Link,
     open: Option<(Connection, Channel)>,
+    counted: Words,
 }
 
 impl Publisher {
@@ -71,6 +73,7 @@ impl Publisher {
             confirm_timeout,
             link: Link::default(),
             open: None,
+            counted: metrics::published(name),
         }
     }
 
@@ -146,6 +149,9 @@ impl Publisher {
                 work.failed(why);
             }
             published.push(word);
+        }
+        for one in &published {
+            self.counted.count(usize::from(*one != Published::Confirmed), 1);
         }
         if let Some(Published::Failed(why)) = published.iter().find(|one| **one != Published::Confirmed) {
             self.link.down(self.name, why);

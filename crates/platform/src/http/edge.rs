@@ -6,6 +6,7 @@
 
 use super::Problem;
 use super::watched::{self, Watched};
+use crate::metrics;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
@@ -30,6 +31,7 @@ pub async fn edge<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, String>>, Error> {
     // Taken before the call, which consumes the request: an error or a panic comes back without it.
+    let measured = metrics::begin();
     let language = req.headers().get(header::ACCEPT_LANGUAGE).cloned();
     let watched = Watched::begin(&req);
     let span = watched.as_ref().map_or_else(Span::none, Watched::span);
@@ -40,11 +42,20 @@ pub async fn edge<B: MessageBody + 'static>(
         watched.end(&answer);
     }
     match answer {
-        Ok(Ok(response)) if response.status().as_u16() < 400 => Ok(response.map_into_left_body()),
-        Ok(Ok(response)) => Ok(write_into(response, locale(language.as_ref()))),
-        Ok(Err(error)) => Err(write_error(error, locale(language.as_ref()))),
+        Ok(Ok(response)) => {
+            measured.answered(&response);
+            if response.status().as_u16() < 400 {
+                return Ok(response.map_into_left_body());
+            }
+            Ok(write_into(response, locale(language.as_ref())))
+        }
+        Ok(Err(error)) => {
+            measured.broke(error.as_response_error().status_code());
+            Err(write_error(error, locale(language.as_ref())))
+        }
         // The panic itself, with its place, was logged by the panic hook.
         Err(_panic) => {
+            measured.broke(StatusCode::INTERNAL_SERVER_ERROR);
             let problem = Problem {
                 cause: Some("panic".to_owned()),
                 ..ErrorCode::InternalError.into()

@@ -3,7 +3,7 @@
 //! Live means the process answers. Ready means it should get traffic: every critical check passes and nobody asked it
 //! to stop. A failing optional check is reported as degraded and changes nothing else.
 
-use super::Problem;
+use super::{Problem, resource};
 use actix_web::{HttpResponse, web};
 use contracts::error::ErrorCode;
 use futures_util::FutureExt;
@@ -127,8 +127,8 @@ impl Health {
             let health = health.clone();
             async move { health.ready().await }
         };
-        cfg.service(web::resource("/livez").route(web::get().to(live)))
-            .service(web::resource("/readyz").route(web::get().to(ready)));
+        cfg.service(resource("", "/livez").route(web::get().to(live)))
+            .service(resource("", "/readyz").route(web::get().to(ready)));
     }
 
     async fn ready(&self) -> Result<HttpResponse, Problem> {

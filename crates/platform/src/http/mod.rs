@@ -15,6 +15,7 @@ mod watched;
 pub use edge::edge;
 pub use problem::Problem;
 
+use crate::metrics;
 use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError};
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError, web};
@@ -37,6 +38,12 @@ pub fn configure(cfg: &mut web::ServiceConfig, body_limit: usize) {
         .app_data(path)
         .app_data(web::PayloadConfig::new(body_limit))
         .default_service(web::to(nothing_here));
+}
+
+/// A resource that is measured under its pattern: `prefix` (that of the scope it is in) and `path`. Every entry of a URL
+/// table is one.
+pub fn resource(prefix: &str, path: &str) -> actix_web::Resource {
+    web::resource(path).app_data(metrics::route(&format!("{prefix}{path}")))
 }
 
 async fn nothing_here() -> Result<HttpResponse, Problem> {

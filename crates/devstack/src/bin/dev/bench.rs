@@ -23,7 +23,11 @@ pub(crate) struct BenchArgs {
 /// Builds the bench and the services as they are released, and runs it; ends with its exit status.
 pub(crate) async fn run(args: &BenchArgs) -> Result<ExitCode> {
     let project = Project::find()?;
-    prepare::ensure_installed(&ServerKind::ALL, args.install).await?;
+    prepare::ensure_installed(
+        &[ServerKind::Postgres, ServerKind::Redis, ServerKind::RabbitMq],
+        args.install,
+    )
+    .await?;
     let programs = project
         .build(&["benches", "product-service", "order-service"], true)
         .await?;

@@ -8,6 +8,7 @@ mod control;
 mod flash_sale;
 mod keep;
 mod lock;
+mod observe;
 mod prepare;
 mod project;
 mod show;

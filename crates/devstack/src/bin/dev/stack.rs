@@ -10,6 +10,7 @@ use devstack::{
 };
 use tokio::task::JoinSet;
 
+use crate::observe::Observability;
 use crate::show::Step;
 
 const PRODUCT_PORT: u16 = 8081;
@@ -20,6 +21,7 @@ pub(crate) struct Stack {
     pub(crate) postgres: Postgres,
     pub(crate) redis: Option<Redis>,
     pub(crate) rabbitmq: Option<RabbitMq>,
+    observability: Option<Observability>,
     pub(crate) products: Vec<Service>,
     pub(crate) orders: Vec<Service>,
     product_database_url: String,
@@ -32,12 +34,14 @@ pub(crate) struct Wanted {
     pub(crate) rabbitmq: bool,
     /// Of each service.
     pub(crate) instances: u16,
+    /// Prometheus, and Grafana if there is one.
+    pub(crate) observability: bool,
 }
 
 impl Stack {
     /// Starts everything; returns when everything answers. RabbitMQ takes several seconds: the services connect to it
     /// once it is there.
-    pub(crate) async fn start(dev_dir: &Path, binaries: &Path, wanted: &Wanted) -> Result<Self> {
+    pub(crate) async fn start(root: &Path, dev_dir: &Path, binaries: &Path, wanted: &Wanted) -> Result<Self> {
         // Without a server nobody listens on its port: the way the services run when it is gone.
         let amqp_port = ports::free_port()?;
         let amqp_url = RabbitMq::url_at(amqp_port);
@@ -45,7 +49,16 @@ impl Stack {
             Self::start_services(dev_dir, binaries, wanted, &amqp_url),
             start_rabbitmq(dev_dir, wanted.rabbitmq.then_some(amqp_port)),
         )?;
-        Ok(Self { rabbitmq, ..stack })
+        let services = stack.products.iter().chain(&stack.orders);
+        let observability = match wanted.observability {
+            true => Some(Observability::start(root, dev_dir, services).await?),
+            false => None,
+        };
+        Ok(Self {
+            rabbitmq,
+            observability,
+            ..stack
+        })
     }
 
     /// The stores, then the services, which migrate their databases themselves.
@@ -93,6 +106,7 @@ impl Stack {
             postgres,
             redis,
             rabbitmq: None,
+            observability: None,
             products,
             orders,
             product_database_url,
@@ -132,6 +146,7 @@ impl Stack {
             put("AMQP_URL", rabbitmq.url());
             put("PID_RABBITMQ", rabbitmq.pid().to_string());
         }
+        entries.extend(self.observability.iter().flat_map(Observability::entries));
         entries
     }
 
@@ -166,6 +181,9 @@ impl Stack {
         if let Some(rabbitmq) = &self.rabbitmq {
             put("RabbitMQ", rabbitmq.url(), rabbitmq, shown(rabbitmq.data_dir()));
         }
+        for (name, url, server, data) in self.observability.iter().flat_map(Observability::servers) {
+            put(name, url, server, shown(data));
+        }
         rows
     }
 
@@ -190,6 +208,8 @@ impl Stack {
             });
             parts.extend(named);
         }
+        let watching = self.observability.iter().flat_map(Observability::servers);
+        parts.extend(watching.map(|(name, _, server, _)| (name.to_owned(), server.clone())));
         parts
     }
 
@@ -206,6 +226,9 @@ impl Stack {
 
     /// Stops the services, which drain, and only then what they stand on.
     pub(crate) async fn stop(&self) -> Result<()> {
+        if let Some(observability) = &self.observability {
+            observability.stop().await?;
+        }
         let mut stopping = JoinSet::new();
         for service in self.products.iter().chain(&self.orders) {
             let service = service.clone();

@@ -26,6 +26,9 @@ pub(crate) struct UpArgs {
     /// Leave a server out, to see how the services do without it
     #[arg(long, value_enum)]
     without: Vec<Part>,
+    /// Start what watches the stack too: Prometheus, and Grafana if it is on this machine
+    #[arg(long, value_enum)]
+    with: Vec<Extra>,
     /// Instances of each service, on distinct ports
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=32))]
     instances: u16,
@@ -38,6 +41,11 @@ pub(crate) struct UpArgs {
 enum Part {
     Redis,
     Rabbitmq,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Extra {
+    Observability,
 }
 
 /// Starts everything, keeps it up until Ctrl-C or SIGTERM, stops everything.
@@ -88,16 +96,18 @@ async fn start(args: &UpArgs, project: &Project, dev_dir: &Path) -> Result<Stack
         redis: !args.without.contains(&Part::Redis),
         rabbitmq: !args.without.contains(&Part::Rabbitmq),
         instances: args.instances,
+        observability: args.with.contains(&Extra::Observability),
     };
     let mut needed = vec![ServerKind::Postgres];
     needed.extend(wanted.redis.then_some(ServerKind::Redis));
     needed.extend(wanted.rabbitmq.then_some(ServerKind::RabbitMq));
+    needed.extend(wanted.observability.then_some(ServerKind::Prometheus));
     prepare::ensure_installed(&needed, args.install).await?;
     show::progress("building both services (the first time this takes minutes)");
     let binaries = project
         .build(&["product-service", "order-service"], !args.debug)
         .await?;
-    let stack = Stack::start(dev_dir, &binaries, &wanted).await?;
+    let stack = Stack::start(project.root(), dev_dir, &binaries, &wanted).await?;
     seed(&stack).await?;
     Ok(stack)
 }
