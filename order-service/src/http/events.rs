@@ -8,6 +8,7 @@ use contracts::error::ErrorCode;
 use contracts::order::OrderView;
 use futures_util::stream;
 use platform::http::Problem;
+use utoipa::ToSchema;
 
 use super::openapi::{EventErrors, OrderParam};
 use super::problem::{db, not_found};
@@ -16,6 +17,16 @@ use crate::db::orders;
 use crate::domain::order::Order;
 use crate::orders::watch::{Viewer, is_final};
 
+/// One event of the stream.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "a description")]
+pub(super) struct OrderEvent {
+    /// `order`.
+    event: String,
+    /// An `OrderView`, as JSON.
+    data: String,
+}
+
 /// The order's status, as it changes
 ///
 /// Server-sent events named `order`, each with the order; the first is the order as it is now, the last the final one.
@@ -23,7 +34,7 @@ use crate::orders::watch::{Viewer, is_final};
     get, path = "/v1/orders/{id}/events", tag = "orders", operation_id = "orderEvents",
     params(OrderParam),
     responses(
-        (status = 200, description = "The events; the data of each is an `OrderView`", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "The events; the data of each is an `OrderView`", body = OrderEvent, content_type = "text/event-stream"),
         EventErrors,
     )
 )]
