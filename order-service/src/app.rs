@@ -7,6 +7,7 @@ use contracts::messaging::{AVAILABILITY_EXCHANGE, ORDER_RESULT};
 use contracts::order::Flow;
 use platform::amqp::{Consumer, DeadLetters, Link, Source};
 use platform::database::{self, Pool, migrate_when_reachable, pool};
+use platform::http::auth::Auth;
 use platform::http::health::Health;
 use platform::{serve, telemetry};
 use tokio::sync::{Notify, Semaphore};
@@ -216,7 +217,7 @@ impl Tasks {
 /// # Errors
 /// When a port is taken, a migration fails, or a listener dies. The text names the key or the migration.
 pub async fn run(config: &Config) -> anyhow::Result<()> {
-    let listeners = serve::Listeners::bind(&config.server)?;
+    let listeners = serve::Listeners::bind(&config.server, Auth::load(&config.auth)?, http::access::PUBLIC)?;
     let stop = serve::stop_on_signal()?;
     let recorded = telemetry::install_metrics()?;
     metrics::touch();

@@ -4,7 +4,9 @@
 use std::path::Path;
 
 use platform::amqp::validate_url;
-use platform::config::{ConfigError, DatabaseConfig, LogConfig, Secret, ServerConfig, in_range, load};
+use platform::config::{
+    AuthConfig, ConfigError, DatabaseConfig, LogConfig, Secret, ServerConfig, in_range, load,
+};
 use serde::{Deserialize, Serialize};
 
 /// The shipped file: the defaults, and their documentation.
@@ -16,6 +18,8 @@ const DEFAULTS: &str = include_str!("../../config/product-service.toml");
 pub struct Config {
     /// Listeners and deadlines.
     pub server: ServerConfig,
+    /// Who may call.
+    pub auth: AuthConfig,
     /// Log lines.
     pub log: LogConfig,
     /// Postgres.
@@ -121,6 +125,7 @@ impl Config {
 
     fn validate(&self) -> Result<(), ConfigError> {
         self.server.validate()?;
+        self.auth.validate()?;
         self.log.validate()?;
         self.database.validate()?;
         in_range("redis.timeout_ms", self.redis.timeout_ms, 1..=10_000)?;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use platform::http::auth::Auth;
 use platform::http::health::Health;
 use platform::serve::{Listeners, run, stop_on_signal};
 use platform::{database, telemetry};
@@ -79,7 +80,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let recorded = telemetry::install_metrics()?;
     metrics::touch();
     let stop = stop_on_signal()?;
-    let listeners = Listeners::bind(&config.server)?;
+    let listeners = Listeners::bind(&config.server, Auth::load(&config.auth)?, http::access::PUBLIC)?;
     database::migrate(&config.database.url, MIGRATIONS)
         .await
         .context("migrating the database")?;

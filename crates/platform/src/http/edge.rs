@@ -5,6 +5,7 @@
 //! what never reaches the service, a request that is not HTTP, is answered by the server below.
 
 use super::Problem;
+use super::auth::admit;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
@@ -29,7 +30,7 @@ pub async fn edge<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<EitherBody<B, String>>, Error> {
     // Taken before the call, which consumes the request: an error or a panic comes back without it.
     let language = req.headers().get(header::ACCEPT_LANGUAGE).cloned();
-    match AssertUnwindSafe(async move { next.call(req).await })
+    match AssertUnwindSafe(async move { admitted(req, next).await })
         .catch_unwind()
         .await
     {
@@ -45,6 +46,15 @@ pub async fn edge<B: MessageBody + 'static>(
             Err(write_error(problem.into(), locale(language.as_ref())))
         }
     }
+}
+
+/// Who may not do this gets no further.
+async fn admitted<B: MessageBody + 'static>(
+    req: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    admit(&req)?;
+    next.call(req).await
 }
 
 /// The body as it is written, borrowing all it can: refusals are the most frequent answers of a sold-out sale.
