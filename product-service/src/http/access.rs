@@ -1,6 +1,6 @@
 //! Who may do what on the public listener. A path that is not here is not there once callers are asked for a key.
 
-use platform::http::auth::Role::{Admin, Service};
+use platform::http::auth::Role::{Admin, Customer, Service};
 use platform::http::auth::Who::{Everybody, Only};
 use platform::http::auth::{Rule, Who};
 
@@ -36,5 +36,22 @@ pub const PUBLIC: &[Rule] = &[
     Rule {
         path: "/products/{}/stock/movements",
         methods: &[("GET", EITHER)],
+    },
+    // The page of a sale. What is bought there is order-service's to allow: it is shown the same key.
+    Rule {
+        path: "/sale/{}",
+        methods: &[("GET", Everybody)],
+    },
+    Rule {
+        path: "/sale/{}/events",
+        methods: &[("GET", Everybody)],
+    },
+    Rule {
+        path: "/sale/assets/{}",
+        methods: &[("GET", Everybody)],
+    },
+    Rule {
+        path: "/sale/{}/orders",
+        methods: &[("POST", Only(&[Customer, Service, Admin]))],
     },
 ];
