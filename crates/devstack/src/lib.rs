@@ -20,6 +20,7 @@ pub mod books;
 pub mod catalogue;
 pub mod chaos;
 pub mod http;
+pub mod keys;
 pub mod load;
 pub mod ports;
 pub mod proxy;

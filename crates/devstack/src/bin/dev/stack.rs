@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use devstack::chaos::Servers;
+use devstack::keys::Keys;
 use devstack::{
     Durability, Postgres, PostgresOptions, RabbitMq, RabbitMqOptions, Redis, RedisOptions, Server, Service,
     ServiceOptions, ports,
@@ -22,6 +23,7 @@ pub(crate) struct Stack {
     pub(crate) rabbitmq: Option<RabbitMq>,
     pub(crate) products: Vec<Service>,
     pub(crate) orders: Vec<Service>,
+    pub(crate) keys: Option<Keys>,
     product_database_url: String,
     order_database_url: String,
 }
@@ -32,6 +34,8 @@ pub(crate) struct Wanted {
     pub(crate) rabbitmq: bool,
     /// Of each service.
     pub(crate) instances: u16,
+    /// What the services ask for; `None`: nothing.
+    pub(crate) keys: Option<Keys>,
 }
 
 impl Stack {
@@ -75,6 +79,7 @@ impl Stack {
             .database_url(&product_database_url)
             .redis_url(&redis_url)
             .amqp_url(amqp_url);
+        let product = guarded(product, wanted.keys.as_ref());
         let products = start_instances(
             dev_dir,
             product,
@@ -87,6 +92,11 @@ impl Stack {
             .database_url(&order_database_url)
             .amqp_url(amqp_url)
             .env("HOTSTOCK__PRODUCT__URL", &products[0].url());
+        let order = guarded(order, wanted.keys.as_ref());
+        let order = match &wanted.keys {
+            Some(keys) => order.env("HOTSTOCK__PRODUCT__KEY", &keys.service),
+            None => order,
+        };
         let orders = start_instances(dev_dir, order, "order-service", ORDER_PORT, wanted.instances).await?;
         step.done();
         Ok(Self {
@@ -95,6 +105,7 @@ impl Stack {
             rabbitmq: None,
             products,
             orders,
+            keys: wanted.keys.clone(),
             product_database_url,
             order_database_url,
         })
@@ -120,6 +131,11 @@ impl Stack {
                     .join(","),
             );
             put(&format!("PID_{name}_SERVICE"), services[0].pid().to_string());
+        }
+        if let Some(keys) = &self.keys {
+            put("ADMIN_KEY", keys.admin.clone());
+            put("SERVICE_KEY", keys.service.clone());
+            put("CUSTOMER_KEY", keys.customer.clone());
         }
         put("PRODUCT_DATABASE_URL", self.product_database_url.clone());
         put("ORDER_DATABASE_URL", self.order_database_url.clone());
@@ -268,6 +284,11 @@ async fn start_rabbitmq(dev_dir: &Path, port: Option<u16>) -> Result<Option<Rabb
     let rabbitmq = RabbitMq::start(RabbitMqOptions { dir: Some(dir), port }).await?;
     step.done();
     Ok(Some(rabbitmq))
+}
+
+fn guarded(options: ServiceOptions, keys: Option<&Keys>) -> ServiceOptions {
+    let settings = keys.map(Keys::settings).into_iter().flatten();
+    settings.fold(options, |options, (key, value)| options.env(key, &value))
 }
 
 async fn start_instances(
