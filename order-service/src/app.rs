@@ -223,7 +223,11 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
     metrics::touch();
     let done = CancellationToken::new();
     let migrating = tokio::spawn({
-        let (url, stop, done) = (config.database.url.clone(), stop.clone(), done.clone());
+        let (url, stop, done) = (
+            config.database.migration_url().clone(),
+            stop.clone(),
+            done.clone(),
+        );
         async move {
             let migrated = migrate_when_reachable(&url, db::migrations).await;
             match &migrated {

@@ -56,7 +56,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Command::Migrate => {
             telemetry::init(&config.log)?;
-            let applied = database::migrate(&config.database.url, db::migrations()).await?;
+            let applied = database::migrate(config.database.migration_url(), db::migrations()).await?;
             println!(
                 "applied: {}",
                 if applied.is_empty() {

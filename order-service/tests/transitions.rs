@@ -21,6 +21,7 @@ async fn database() -> Result<Pool> {
     migrate(&Secret::new(&url), migrations()).await?;
     Ok(pool(&DatabaseConfig {
         url: Secret::new(url),
+        owner_url: Secret::new(""),
         pool_size: 4,
         pool_wait_ms: 5000,
         lock_timeout_ms: 5000,

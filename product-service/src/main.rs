@@ -63,7 +63,7 @@ async fn command(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve => serve(config).await.map(|()| ExitCode::SUCCESS),
         Command::Migrate => {
-            let applied = database::migrate(&config.database.url, MIGRATIONS).await?;
+            let applied = database::migrate(config.database.migration_url(), MIGRATIONS).await?;
             println!("{} migrations applied {applied:?}", applied.len());
             Ok(ExitCode::SUCCESS)
         }
@@ -81,7 +81,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     metrics::touch();
     let stop = stop_on_signal()?;
     let listeners = Listeners::bind(&config.server, Auth::load(&config.auth)?, http::access::PUBLIC)?;
-    database::migrate(&config.database.url, MIGRATIONS)
+    database::migrate(config.database.migration_url(), MIGRATIONS)
         .await
         .context("migrating the database")?;
     let (app, tasks) = App::start(&config)?;

@@ -34,7 +34,7 @@ pub mod wait;
 
 pub use rustix::process::Signal;
 pub use servers::{
-    Durability, Postgres, PostgresOptions, RabbitMq, RabbitMqOptions, Redis, RedisOptions, Server,
+    Durability, Postgres, PostgresOptions, RabbitMq, RabbitMqOptions, Redis, RedisOptions, RoleUrls, Server,
     shared_postgres, shared_rabbitmq, shared_redis,
 };
 pub use service::{Service, ServiceOptions, program_beside};

@@ -66,25 +66,47 @@ impl Shop {
         Self::on(stack, orders_url, settings).await
     }
 
+    /// On these stores.
     pub(crate) async fn on(stack: TestStack, orders_url: String, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::with(stack, orders_url, |name, options| {
+            let meant = settings
+                .iter()
+                .filter(|(key, _)| name == "order" || !key.contains("__PRODUCT__"));
+            meant.fold(options, |options, (key, value)| options.env(key, value))
+        })
+        .await
+    }
+
+    /// On these stores, migrated by the owners of their tables.
+    pub(crate) async fn owned(
+        stack: TestStack,
+        orders_url: String,
+        owners: [(&str, &String); 2],
+    ) -> Result<Self> {
+        Self::with(stack, orders_url, |name, options| {
+            let owner = owners.iter().find(|(of, _)| *of == name);
+            owner.map_or(options.clone(), |(_, url)| {
+                options.env("HOTSTOCK__DATABASE__OWNER_URL", url)
+            })
+        })
+        .await
+    }
+
+    async fn with(
+        stack: TestStack,
+        orders_url: String,
+        set: impl Fn(&str, ServiceOptions) -> ServiceOptions,
+    ) -> Result<Self> {
         let amqp_url = shared_rabbitmq().await?.create_virtual_host()?;
         let program = program_beside(ORDER_SERVICE, "product-service").await?;
-        let set = |options, settings: &[(&str, &str)]| {
-            let both = settings.iter().filter(|(key, _)| !key.contains("__PRODUCT__"));
-            both.fold(guarded(options), |options: ServiceOptions, (key, value)| {
-                options.env(key, value)
-            })
-        };
         let product = stack.service("product-service", program).amqp_url(&amqp_url);
-        let product = Service::start(set(product, settings)).await?;
+        let product = Service::start(set("product", guarded(product))).await?;
         let order = ServiceOptions::new("order-service", ORDER_SERVICE)
             .database_url(&orders_url)
             .amqp_url(&amqp_url)
             .env("HOTSTOCK__PRODUCT__URL", &product.url())
             .env("HOTSTOCK__PRODUCT__KEY", SERVICE);
-        let shown = settings.iter().filter(|(key, _)| key.contains("__PRODUCT__"));
-        let order = shown.fold(order, |order, (key, value)| order.env(key, value));
-        let order = Service::start(set(order, settings)).await?;
+        let order = Service::start(set("order", guarded(order))).await?;
         let shop = Self {
             stack,
             orders_url,

@@ -11,7 +11,7 @@ mod redis;
 mod server;
 mod shared;
 
-pub use postgres::{Durability, Postgres, PostgresOptions};
+pub use postgres::{Durability, Postgres, PostgresOptions, RoleUrls};
 pub use programs::{PackageManager, ServerKind, install_commands, install_line};
 pub use rabbitmq::{RabbitMq, RabbitMqOptions};
 pub use redis::{Redis, RedisOptions};

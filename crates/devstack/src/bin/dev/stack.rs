@@ -66,17 +66,18 @@ impl Stack {
         });
         let (postgres, redis) =
             tokio::try_join!(start_postgres(dev_dir), start_redis(dev_dir, wanted.redis))?;
-        let product_database_url = postgres.create_database("product").await?;
-        let order_database_url = postgres.create_database("order").await?;
+        let product_roles = postgres.create_database_with_roles("product").await?;
+        let order_roles = postgres.create_database_with_roles("order").await?;
         step.done();
 
         let step = Step::begin("starting the services (they migrate their databases)");
         let redis_url = match &redis {
-            Some(redis) => redis.url(),
+            Some(redis) => redis.gate_url(),
             None => format!("redis://127.0.0.1:{}/0", ports::free_port()?),
         };
         let product = ServiceOptions::new("product-service", binaries.join("product-service"))
-            .database_url(&product_database_url)
+            .database_url(&product_roles.app)
+            .env("HOTSTOCK__DATABASE__OWNER_URL", &product_roles.owner)
             .redis_url(&redis_url)
             .amqp_url(amqp_url);
         let product = guarded(product, wanted.keys.as_ref());
@@ -89,7 +90,8 @@ impl Stack {
         )
         .await?;
         let order = ServiceOptions::new("order-service", binaries.join("order-service"))
-            .database_url(&order_database_url)
+            .database_url(&order_roles.app)
+            .env("HOTSTOCK__DATABASE__OWNER_URL", &order_roles.owner)
             .amqp_url(amqp_url)
             .env("HOTSTOCK__PRODUCT__URL", &products[0].url());
         let order = guarded(order, wanted.keys.as_ref());
@@ -100,14 +102,14 @@ impl Stack {
         let orders = start_instances(dev_dir, order, "order-service", ORDER_PORT, wanted.instances).await?;
         step.done();
         Ok(Self {
-            postgres,
             redis,
             rabbitmq: None,
             products,
             orders,
             keys: wanted.keys.clone(),
-            product_database_url,
-            order_database_url,
+            product_database_url: postgres.url("product"),
+            order_database_url: postgres.url("order"),
+            postgres,
         })
     }
 
@@ -269,6 +271,7 @@ async fn start_redis(dev_dir: &Path, is_wanted: bool) -> Result<Option<Redis>> {
     forget_log(&dir.join("redis.log"));
     let options = RedisOptions {
         dir: Some(dir),
+        gate_user: true,
         ..Default::default()
     };
     Redis::start(options).await.map(Some)
