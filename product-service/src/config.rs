@@ -184,6 +184,24 @@ mod tests {
         assert_eq!(config.server.body_limit_bytes, 16_384);
     }
 
+    /// A changed default shows here as a change of a committed file.
+    #[test]
+    fn the_keys_and_defaults_operators_see() {
+        let config = Config::load(None, &[]).expect("the shipped file");
+        insta::assert_snapshot!(platform::config::print(&config));
+    }
+
+    #[test]
+    fn every_key_of_the_shipped_file_is_commented() {
+        let mut before = "";
+        for line in DEFAULTS.lines() {
+            if line.contains(" = ") && !line.starts_with('#') {
+                assert!(before.starts_with("# "), "no comment above `{line}`");
+            }
+            before = line;
+        }
+    }
+
     #[test]
     fn a_wrong_key_is_named() {
         for (flag, named) in [
