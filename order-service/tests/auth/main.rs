@@ -1,7 +1,5 @@
 //! Keys, tokens and roles through both services: who may do what, and that no secret gets into a log.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
-
 mod rights;
 mod roles;
 mod secrets;
