@@ -14,7 +14,8 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     && cp target/release/product-service target/release/order-service /programs/
 
 FROM debian:12.8-slim AS runtime
-# Inside a container loopback is nobody's: publish the ports on the host's loopback instead.
+# Inside a container loopback is nobody's: publish the ports on the host's loopback instead. Beyond loopback the services
+# start with keys only: HOTSTOCK__AUTH__MODE=on, HOTSTOCK__AUTH__KEYS or __KEYS_FILE.
 ENV HOTSTOCK__LOG__FORMAT=json
 USER 10001:10001
 STOPSIGNAL SIGTERM

@@ -9,6 +9,7 @@ use platform::amqp::{Consumer, DeadLetters, Link, Source, count_dead_letters};
 use platform::console::instance;
 use platform::console::live::Live;
 use platform::database::{self, Pool, migrate_when_reachable, pool};
+use platform::http::auth::Auth;
 use platform::http::health::Health;
 use platform::serve;
 use platform::telemetry::{self, Metrics};
@@ -240,7 +241,7 @@ impl Tasks {
 /// # Errors
 /// When a port is taken, a migration fails, or a listener dies. The text names the key or the migration.
 pub async fn run(config: &Config) -> anyhow::Result<()> {
-    let listeners = serve::Listeners::bind(&config.server)?;
+    let listeners = serve::Listeners::bind(&config.server, Auth::load(&config.auth)?, http::access::PUBLIC)?;
     let stop = serve::stop_on_signal()?;
     let recorded = telemetry::metrics(&config.telemetry)?;
     platform::metrics::install("order-service", env!("CARGO_PKG_VERSION"));
@@ -249,7 +250,11 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
     platform::metrics::document(&http::openapi::admin_document());
     let done = CancellationToken::new();
     let migrating = tokio::spawn({
-        let (url, stop, done) = (config.database.url.clone(), stop.clone(), done.clone());
+        let (url, stop, done) = (
+            config.database.migration_url().clone(),
+            stop.clone(),
+            done.clone(),
+        );
         async move {
             let migrated = migrate_when_reachable(&url, db::migrations).await;
             match &migrated {

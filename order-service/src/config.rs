@@ -4,8 +4,8 @@
 use contracts::order::Flow;
 use platform::amqp::validate_url;
 use platform::config::{
-    ConfigError, ConsoleConfig, DatabaseConfig, LogConfig, Secret, ServerConfig, TelemetryConfig, in_range,
-    load,
+    AuthConfig, ConfigError, ConsoleConfig, DatabaseConfig, LogConfig, Secret, ServerConfig, TelemetryConfig,
+    in_range, load,
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -19,6 +19,8 @@ const DEFAULTS: &str = include_str!("../../config/order-service.toml");
 pub struct Config {
     /// Listeners and shutdown.
     pub server: ServerConfig,
+    /// Who may call.
+    pub auth: AuthConfig,
     /// Log lines.
     pub log: LogConfig,
     /// Metrics and traces.
@@ -75,6 +77,8 @@ pub struct OutboxConfig {
 pub struct ProductConfig {
     /// `http://host:port`.
     pub url: Secret,
+    /// Its key of role service; empty: none is shown.
+    pub key: Secret,
     /// Longest wait for one answer, ms, 10..=60000.
     pub timeout_ms: u64,
     /// Longest wait for a connection, ms, 1..=60000.
@@ -148,6 +152,7 @@ impl Config {
     pub fn load(file: Option<&Path>, overrides: &[String]) -> Result<Self, ConfigError> {
         let config: Self = load(DEFAULTS, file, overrides)?;
         config.server.validate()?;
+        config.auth.validate()?;
         config.log.validate()?;
         config.telemetry.validate()?;
         config.database.validate()?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use contracts::error::{ErrorBody, ErrorCode};
 use contracts::messaging::TRACE_CONTEXT;
 use contracts::stock::{DecreaseByOrder, IncreaseByOrder};
+use platform::config::Secret;
 use platform::trace::{Kind, TraceContext, Work};
 use reqwest::{Client, RequestBuilder, Response};
 use tokio::time::Instant;
@@ -35,6 +36,7 @@ pub enum Answer {
 pub struct ProductClient {
     client: Client,
     url: String,
+    key: Secret,
     timeout: Duration,
 }
 
@@ -52,6 +54,7 @@ impl ProductClient {
             .build()?;
         Ok(Self {
             client,
+            key: config.key.clone(),
             url: config.url.expose().trim_end_matches('/').to_owned(),
             timeout: Duration::from_millis(config.timeout_ms),
         })
@@ -118,7 +121,11 @@ impl ProductClient {
 
     fn patch(&self, order: &Order, what: &str, key: &str) -> RequestBuilder {
         let url = format!("{}/v1/products/{}/stock/{what}", self.url, order.product_id);
-        self.client.patch(url).header("Idempotency-Key", key)
+        let request = self.client.patch(url).header("Idempotency-Key", key);
+        match self.key.expose() {
+            "" => request,
+            key => request.bearer_auth(key),
+        }
     }
 }
 

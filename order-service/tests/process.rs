@@ -220,3 +220,46 @@ fn the_effective_configuration_is_printed_with_its_secrets_masked() {
         "{printed}"
     );
 }
+
+#[test]
+fn without_keys_it_serves_this_machine_only_and_says_so() {
+    for key in ["server.bind", "server.admin_bind"] {
+        for address in ["0.0.0.0:0", "[::]:0"] {
+            let exposed = format!("{key}={address}");
+            let output = program(&["serve", "--set", &exposed], &[]);
+            let message = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{message}");
+            assert!(
+                message.contains(key) && message.contains("auth.mode"),
+                "{message}"
+            );
+        }
+    }
+    let output = program(&["config", "--set", "auth.mode=on"], &[]);
+    let message = text(&output.stderr);
+    assert!(
+        !output.status.success() && message.contains("auth.keys"),
+        "{message}"
+    );
+}
+
+#[test]
+fn secrets_of_callers_are_masked_where_the_configuration_is_printed() {
+    let secret = "0123456789abcdef0123456789abcdef";
+    let environment = [
+        ("HOTSTOCK__AUTH__JWT__SECRET", secret),
+        ("HOTSTOCK__PRODUCT__KEY", secret),
+        (
+            "HOTSTOCK__DATABASE__OWNER_URL",
+            "postgres://owner:pa55word@db/orders",
+        ),
+    ];
+    let output = program(&["config"], &environment);
+    let printed = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(
+        !printed.contains(secret) && !printed.contains("pa55word"),
+        "{printed}"
+    );
+    assert_eq!(printed.matches("\"***\"").count(), 2, "{printed}");
+}

@@ -23,6 +23,7 @@ async fn database() -> Result<Pool> {
         "test",
         &DatabaseConfig {
             url: Secret::new(url),
+            owner_url: Secret::new(""),
             pool_size: 4,
             pool_wait_ms: 5000,
             lock_timeout_ms: 5000,

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use platform::amqp::validate_url;
 use platform::config::{
-    ConfigError, ConsoleConfig, DatabaseConfig, LogConfig, Secret, ServerConfig, TelemetryConfig, in_range,
-    load,
+    AuthConfig, ConfigError, ConsoleConfig, DatabaseConfig, LogConfig, Secret, ServerConfig, TelemetryConfig,
+    in_range, load,
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,8 @@ const DEFAULTS: &str = include_str!("../../config/product-service.toml");
 pub struct Config {
     /// Listeners and deadlines.
     pub server: ServerConfig,
+    /// Who may call.
+    pub auth: AuthConfig,
     /// Log lines.
     pub log: LogConfig,
     /// Metrics and traces.
@@ -154,6 +156,7 @@ impl Config {
 
     fn validate(&self) -> Result<(), ConfigError> {
         self.server.validate()?;
+        self.auth.validate()?;
         self.log.validate()?;
         self.telemetry.validate()?;
         self.database.validate()?;
@@ -224,6 +227,24 @@ mod tests {
     fn the_shipped_file_is_valid_and_complete() {
         let config = Config::load(None, &[]).expect("the shipped file");
         assert_eq!(config.server.body_limit_bytes, 16_384);
+    }
+
+    /// A changed default shows here as a change of a committed file.
+    #[test]
+    fn the_keys_and_defaults_operators_see() {
+        let config = Config::load(None, &[]).expect("the shipped file");
+        insta::assert_snapshot!(platform::config::print(&config));
+    }
+
+    #[test]
+    fn every_key_of_the_shipped_file_is_commented() {
+        let mut before = "";
+        for line in DEFAULTS.lines() {
+            if line.contains(" = ") && !line.starts_with('#') {
+                assert!(before.starts_with("# "), "no comment above `{line}`");
+            }
+            before = line;
+        }
     }
 
     #[test]

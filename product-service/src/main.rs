@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use platform::http::auth::Auth;
 use platform::http::health::Health;
 use platform::serve::{Listeners, run, stop_on_signal};
 use platform::{database, telemetry};
@@ -62,7 +63,7 @@ async fn command(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve => serve(config).await.map(|()| ExitCode::SUCCESS),
         Command::Migrate => {
-            let applied = database::migrate(&config.database.url, MIGRATIONS).await?;
+            let applied = database::migrate(config.database.migration_url(), MIGRATIONS).await?;
             println!("{} migrations applied {applied:?}", applied.len());
             Ok(ExitCode::SUCCESS)
         }
@@ -88,8 +89,8 @@ async fn serve_told(config: &Config) -> anyhow::Result<()> {
     platform::metrics::document(&http::openapi::public_document());
     platform::metrics::document(&http::openapi::admin_document());
     let stop = stop_on_signal()?;
-    let listeners = Listeners::bind(&config.server)?;
-    database::migrate(&config.database.url, MIGRATIONS)
+    let listeners = Listeners::bind(&config.server, Auth::load(&config.auth)?, http::access::PUBLIC)?;
+    database::migrate(config.database.migration_url(), MIGRATIONS)
         .await
         .context("migrating the database")?;
     let (app, tasks) = App::start(config, recorded.clone(), &stop)?;

@@ -24,6 +24,8 @@ pub use answer::Answer;
 /// A client of one server with at most one connection, opened when needed and kept.
 pub struct HttpClient {
     authority: String,
+    /// Shown with every request.
+    key: Option<String>,
     base_path: String,
     timeout: Duration,
     connection: Option<Connection>,
@@ -50,7 +52,8 @@ pub enum Fault {
 
 impl HttpClient {
     /// `base_url` is `http://HOST:PORT`, with a path in front of all paths if it has one. `timeout` is for one
-    /// request, connecting included. The error says what is wrong with the url.
+    /// request, connecting included. A user in the url, `http://KEY@HOST:PORT`, is a key that is shown with every request as
+    /// `Authorization: Bearer KEY`. The error says what is wrong with the url.
     pub fn new(base_url: &str, timeout: Duration) -> Result<Self, String> {
         let url = Url::parse(base_url).map_err(|error| format!("{base_url:?} is no url: {error}"))?;
         if url.scheme() != "http" {
@@ -60,6 +63,7 @@ impl HttpClient {
             .host_str()
             .ok_or_else(|| format!("{base_url:?} names no host"))?;
         Ok(Self {
+            key: (!url.username().is_empty()).then(|| url.username().to_owned()),
             authority: format!("{host}:{}", url.port_or_known_default().unwrap_or(80)),
             base_path: url.path().trim_end_matches('/').to_owned(),
             timeout,
@@ -134,6 +138,7 @@ impl HttpClient {
         let Self {
             request,
             authority,
+            key,
             base_path,
             ..
         } = self;
@@ -143,6 +148,9 @@ impl HttpClient {
             "{method} {base_path}{path} HTTP/1.1\r\nHost: {authority}\r\n"
         )
         .ok()?;
+        if let Some(key) = key {
+            write!(request, "Authorization: Bearer {key}\r\n").ok()?;
+        }
         if !body.is_empty() {
             request.extend_from_slice(b"Content-Type: application/json\r\n");
         }

@@ -22,6 +22,7 @@ pub mod browser;
 pub mod catalogue;
 pub mod chaos;
 pub mod http;
+pub mod keys;
 pub mod load;
 pub mod ports;
 pub mod proxy;
@@ -37,7 +38,7 @@ pub use browser::{Browser, Screen, Tab};
 pub use rustix::process::Signal;
 pub use servers::{
     Durability, Postgres, PostgresOptions, Prometheus, PrometheusOptions, RabbitMq, RabbitMqOptions, Redis,
-    RedisOptions, Server, Target, shared_postgres, shared_rabbitmq, shared_redis,
+    RedisOptions, RoleUrls, Server, Target, shared_postgres, shared_rabbitmq, shared_redis,
 };
 pub use service::{Service, ServiceOptions, program_beside};
 pub use test_stack::TestStack;

@@ -3,18 +3,27 @@
 //! A dotenv file, one `KEY=value` per line, values without blanks. It appears when everything answers and goes when the stack stops.
 
 use std::collections::BTreeMap;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-/// Writes the file by atomic rename: whoever reads it sees all of it or none.
+/// Writes the file by atomic rename: whoever reads it sees all of it or none. Nobody else may read it.
 pub fn write(path: &Path, entries: &[(String, String)]) -> Result<()> {
     let text: String = entries
         .iter()
         .map(|(key, value)| format!("{key}={value}\n"))
         .collect();
     let fresh = path.with_extension("new");
-    std::fs::write(&fresh, text).with_context(|| format!("cannot write {}", fresh.display()))?;
+    let mut options = std::fs::OpenOptions::new();
+    // Keys may be in it.
+    options.write(true).create_new(true).mode(0o600);
+    let _ = std::fs::remove_file(&fresh);
+    let written = options
+        .open(&fresh)
+        .and_then(|mut file| file.write_all(text.as_bytes()));
+    written.with_context(|| format!("cannot write {}", fresh.display()))?;
     std::fs::rename(&fresh, path).with_context(|| format!("cannot write {}", path.display()))
 }
 
@@ -49,5 +58,7 @@ mod tests {
         write(&path, &entries).unwrap();
         assert_eq!(read(&path).unwrap(), Some(BTreeMap::from(entries)));
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+        let mode = std::os::unix::fs::PermissionsExt::mode(&path.metadata().unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
     }
 }

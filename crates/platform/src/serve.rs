@@ -6,6 +6,7 @@
 //! workers) is drained by the service afterwards.
 
 use crate::config::ServerConfig;
+use crate::http::auth::{ADMIN, Auth, Door, OPEN, Rule};
 use crate::http::health::Health;
 use crate::http::{self, edge};
 use crate::telemetry::Metrics;
@@ -42,6 +43,16 @@ pub enum ServeError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// Nobody is asked who he is, and not only this machine can connect.
+    #[error(
+        "key `{key}` is {address}, allowed is a loopback address while nobody is asked for a key: set `auth.mode` to on"
+    )]
+    Exposed {
+        /// The key that holds the address.
+        key: &'static str,
+        /// The address.
+        address: SocketAddr,
+    },
     /// A signal handler cannot be installed.
     #[error("cannot listen for signals: {0}")]
     Signal(io::Error),
@@ -56,26 +67,42 @@ pub enum ServeError {
 }
 
 /// The two bound sockets. Clients may connect from now on and are served once [`run`] is.
-#[derive(Debug)]
 pub struct Listeners {
     public: (TcpListener, SocketAddr),
     admin: (TcpListener, SocketAddr),
+    auth: Auth,
+    rules: &'static [Rule],
 }
 
 impl Listeners {
-    /// Binds `server.bind` and `server.admin_bind`.
+    /// Binds `server.bind` and `server.admin_bind`. `rules` say who may do what on the public one, beside what is open
+    /// everywhere; all of the admin listener but health is for admins.
     ///
     /// # Errors
-    /// [`ServeError::Bind`] naming key and address.
+    /// [`ServeError::Bind`] or [`ServeError::Exposed`] naming key and address.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub fn bind(config: &ServerConfig) -> Result<Self, ServeError> {
+    pub fn bind(config: &ServerConfig, auth: Auth, rules: &'static [Rule]) -> Result<Self, ServeError> {
+        if auth.is_off() {
+            loopback_only(config)?;
+        }
         let bind = |key, address| listen(address).map_err(|source| ServeError::Bind { key, address, source });
         Ok(Listeners {
             public: bind("server.bind", config.bind)?,
             admin: bind("server.admin_bind", config.admin_bind)?,
+            auth,
+            rules,
         })
+    }
+
+    fn doors(&self) -> (Door, Door) {
+        let door = |rules, is_admin| Door {
+            auth: self.auth.clone(),
+            rules,
+            is_admin,
+        };
+        (door([self.rules, OPEN], false), door([ADMIN, &[]], true))
     }
 
     /// The address of the public listener, its port resolved.
@@ -131,13 +158,14 @@ where
     A: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
     let (public_stop, admin_stop) = (CancellationToken::new(), CancellationToken::new());
+    let (public_door, admin_door) = listeners.doors();
     let (public_address, admin_address) = (listeners.public(), listeners.admin());
     let public_server = server(
         config,
         config.worker_count(),
         listeners.public.0,
         public_stop.clone(),
-        mount(health.clone(), public),
+        mount(health.clone(), public_door, public),
     )
     .map_err(|source| ServeError::Server {
         listener: "public",
@@ -161,7 +189,7 @@ where
         ADMIN_WORKERS,
         listeners.admin.0,
         admin_stop.clone(),
-        mount(health.clone(), with_metrics),
+        mount(health.clone(), admin_door, with_metrics),
     )
     .map_err(|source| ServeError::Server {
         listener: "admin",
@@ -202,11 +230,12 @@ where
     public_result.and(admin_result)
 }
 
-fn mount<R>(health: Health, routes: R) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static
+fn mount<R>(health: Health, door: Door, routes: R) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static
 where
     R: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
     move |cfg| {
+        cfg.app_data(door.clone());
         health.configure(cfg);
         routes(cfg);
     }
@@ -238,6 +267,23 @@ where
         .shutdown_signal(stop.cancelled_owned())
         .listen(listener)?;
     Ok(server.run())
+}
+
+/// Without keys whoever reaches a listener may do everything.
+fn loopback_only(config: &ServerConfig) -> Result<(), ServeError> {
+    for (key, address) in [
+        ("server.bind", config.bind),
+        ("server.admin_bind", config.admin_bind),
+    ] {
+        if !address.ip().is_loopback() {
+            return Err(ServeError::Exposed { key, address });
+        }
+    }
+    tracing::warn!(
+        "NOBODY IS ASKED FOR A KEY (auth.mode = \"off\"): every program on this machine may do everything. For \
+         development only."
+    );
+    Ok(())
 }
 
 /// A listening socket with a backlog of our own, which the standard library does not offer.

@@ -19,6 +19,7 @@ const BROKEN: EmbeddedMigrations = embed_migrations!("tests/broken_migrations");
 fn config(url: &str) -> DatabaseConfig {
     DatabaseConfig {
         url: url.into(),
+        owner_url: "".into(),
         pool_size: 2,
         pool_wait_ms: 100,
         lock_timeout_ms: 123,

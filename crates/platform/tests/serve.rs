@@ -4,6 +4,7 @@
 
 use actix_web::{HttpResponse, web};
 use platform::config::ServerConfig;
+use platform::http::auth::Auth;
 use platform::http::health::Health;
 use platform::serve::{Listeners, ServeError, run};
 use platform::telemetry::install_metrics;
@@ -39,7 +40,7 @@ struct Running {
 
 /// `GET /held` tells that it was entered and answers once the gate has a permit.
 fn start(config: &ServerConfig, health: Health) -> Running {
-    let listeners = Listeners::bind(config).unwrap();
+    let listeners = Listeners::bind(config, Auth::off(), &[]).unwrap();
     let (public, admin) = (listeners.public(), listeners.admin());
     let (stop, entered, gate) = (
         CancellationToken::new(),
@@ -255,7 +256,10 @@ async fn a_port_in_use_is_a_clear_error() {
             },
         ),
     ] {
-        let error = Listeners::bind(&config).unwrap_err().to_string();
+        let error = Listeners::bind(&config, Auth::off(), &[])
+            .err()
+            .unwrap()
+            .to_string();
         assert!(
             error.contains(key) && error.contains(&address.to_string()),
             "{error}"

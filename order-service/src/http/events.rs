@@ -8,12 +8,12 @@ use contracts::error::ErrorCode;
 use contracts::order::OrderView;
 use futures_util::stream;
 use platform::http::Problem;
+use platform::http::auth::Caller;
 use utoipa::ToSchema;
 
 use super::openapi::{EventErrors, OrderParam};
-use super::problem::{db, not_found};
+use super::orders::seen_by;
 use crate::app::App;
-use crate::db::orders;
 use crate::domain::order::Order;
 use crate::orders::watch::{Viewer, is_final};
 
@@ -38,9 +38,12 @@ pub(super) struct OrderEvent {
         EventErrors,
     )
 )]
-pub(super) async fn events(app: web::Data<App>, id: web::Path<i64>) -> Result<HttpResponse, Problem> {
-    let order = orders::get(&app.pool, *id).await.map_err(|error| db(&error))?;
-    let order = order.ok_or_else(|| not_found(*id))?;
+pub(super) async fn events(
+    app: web::Data<App>,
+    caller: Caller,
+    id: web::Path<i64>,
+) -> Result<HttpResponse, Problem> {
+    let order = seen_by(&app, &caller, *id).await?;
     let mut response = HttpResponse::Ok();
     response
         .content_type("text/event-stream")

@@ -7,14 +7,24 @@ use contracts::error::ErrorCode::{
     InternalError, InvalidState, NotFound, OrderNotFound, PayloadTooLarge, RetryLater, TooManyRequests,
     UnsupportedMediaType, ValidationError,
 };
+use platform::http::auth::{self, Secured};
 use platform::http::openapi::{ErrorWords, idempotency_key, path_id};
 use serde_json::{Value, json};
 use utoipa::openapi::Required;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::{IntoParams, OpenApi};
 
-use super::{admin, dead_letters, events, orders};
+use super::{access, admin, dead_letters, events, orders};
 use crate::db::queue::Unavailable;
+
+const PUBLIC: Secured = Secured {
+    rules: access::PUBLIC,
+    by_password: false,
+};
+const ADMIN: Secured = Secured {
+    rules: auth::ADMIN,
+    by_password: true,
+};
 
 /// What the public listener offers.
 #[derive(OpenApi)]
@@ -37,7 +47,7 @@ use crate::db::queue::Unavailable;
         orders::described::cancel_v2,
     ),
     components(schemas(ErrorBody)),
-    modifiers(&ErrorWords),
+    modifiers(&ErrorWords, &PUBLIC),
     tags((name = "orders", description = "Placing, cancelling, looking"))
 )]
 struct PublicApi;
@@ -54,7 +64,7 @@ struct PublicApi;
         dead_letters::list, dead_letters::replay, dead_letters::discard,
     ),
     components(schemas(ErrorBody)),
-    modifiers(&ErrorWords),
+    modifiers(&ErrorWords, &ADMIN),
     tags(
         (name = "orders", description = "Orders that failed or do not get on"),
         (name = "outbox", description = "Messages stored with the change they tell of"),

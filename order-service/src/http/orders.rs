@@ -1,9 +1,11 @@
 //! Orders: placing, cancelling, looking.
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use contracts::error::ErrorCode;
 use contracts::order::{Flow, OrderStatus, OrderView, PlaceOrder};
 use contracts::product::Page;
 use platform::http::Problem;
+use platform::http::auth::Caller;
 use platform::http::fields::{self, Object, invalid};
 use platform::trace;
 use serde::Deserialize;
@@ -15,17 +17,19 @@ use super::openapi::{
 use super::problem::{cancelled, db, not_found, placed};
 use crate::app::App;
 use crate::db::orders;
-use crate::domain::order::NewOrder;
+use crate::domain::order::{NewOrder, Order};
 use crate::orders::{cancel, place};
 
 pub(super) async fn place(
     app: web::Data<App>,
+    caller: Caller,
     request: HttpRequest,
     body: web::Json<Object<PlaceOrder>>,
 ) -> Result<HttpResponse, Problem> {
     let flow = flow(&request);
     let key = fields::idempotency_key(&request)?;
-    let Object(body) = body.into_inner();
+    let Object(mut body) = body.into_inner();
+    body.buyer_id = on_behalf_of(&caller, body.buyer_id)?;
     let order = NewOrder::new(body, flow, key).map_err(|refused| invalid(refused.0))?;
     let cause = trace::context(&request);
     placed(flow, place::place(&app.into_inner(), order, cause).await)
@@ -33,9 +37,13 @@ pub(super) async fn place(
 
 pub(super) async fn cancel(
     app: web::Data<App>,
+    caller: Caller,
     request: HttpRequest,
     id: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
+    if caller.buyer().is_some() {
+        seen_by(&app, &caller, *id).await?;
+    }
     let cause = trace::context(&request);
     cancelled(
         *id,
@@ -54,9 +62,32 @@ fn flow(request: &HttpRequest) -> Flow {
     params(OrderParam),
     responses((status = 200, description = "The order", body = OrderView), OrderErrors)
 )]
-pub(super) async fn get(app: web::Data<App>, id: web::Path<i64>) -> Result<web::Json<OrderView>, Problem> {
-    let order = orders::get(&app.pool, *id).await.map_err(|error| db(&error))?;
-    Ok(web::Json(order.ok_or_else(|| not_found(*id))?.view()))
+pub(super) async fn get(
+    app: web::Data<App>,
+    caller: Caller,
+    id: web::Path<i64>,
+) -> Result<web::Json<OrderView>, Problem> {
+    Ok(web::Json(seen_by(&app, &caller, *id).await?.view()))
+}
+
+/// An order, if the caller may know of it: to a customer, the orders of others are not there.
+pub(super) async fn seen_by(app: &App, caller: &Caller, id: i64) -> Result<Order, Problem> {
+    let order = orders::get(&app.pool, id).await.map_err(|error| db(&error))?;
+    let order = order.filter(|order| caller.buyer().is_none() || caller.buyer() == order.buyer_id.as_deref());
+    order.ok_or_else(|| not_found(id))
+}
+
+/// The buyer a request is for. A customer need not name himself, and may not name another.
+fn on_behalf_of(caller: &Caller, named: Option<String>) -> Result<Option<String>, Problem> {
+    match (caller.buyer(), named) {
+        (None, named) => Ok(named),
+        (Some(own), None) => Ok(Some(own.to_owned())),
+        (Some(own), Some(named)) if own == named => Ok(Some(named)),
+        (Some(_), Some(_)) => {
+            Err(Problem::new(ErrorCode::Forbidden)
+                .message("This key is for the orders of its own buyer only."))
+        }
+    }
 }
 
 /// Query of the orders.
@@ -86,6 +117,7 @@ pub(super) struct ListQuery {
 )]
 pub(super) async fn list(
     app: web::Data<App>,
+    caller: Caller,
     query: web::Query<ListQuery>,
 ) -> Result<web::Json<Page<OrderView>>, Problem> {
     let query = query.into_inner();
@@ -94,7 +126,7 @@ pub(super) async fn list(
         return Err(invalid("buyerId has a character no buyer has"));
     }
     let listing = orders::Listing {
-        buyer_id: query.buyer_id,
+        buyer_id: on_behalf_of(&caller, query.buyer_id)?,
         product_id: query.product_id,
         status: query.status,
         page,

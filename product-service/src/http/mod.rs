@@ -3,6 +3,7 @@
 //! The error body, limits, 404 and 405 come from `platform::http`. One resource per path, so that a wrong method is a
 //! 405 with `Allow`.
 
+pub mod access;
 pub(crate) mod admin;
 mod dead_letters;
 mod fields;

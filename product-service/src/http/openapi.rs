@@ -10,6 +10,7 @@ use contracts::error::ErrorCode::{
     PreconditionFailed, ProductDiscontinued, ProductNotFound, PurchaseLimitExceeded, RetryLater, SaleNotOpen,
     UnsupportedMediaType, ValidationError,
 };
+use platform::http::auth::{self, Secured};
 pub(super) use platform::http::openapi::mount;
 use platform::http::openapi::{ErrorWords, idempotency_key, if_match, path_id};
 use serde_json::{Value, json};
@@ -17,8 +18,17 @@ use utoipa::openapi::Required;
 use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::{IntoParams, OpenApi};
 
-use super::{admin, dead_letters, products, stock};
+use super::{access, admin, dead_letters, products, stock};
 use crate::domain::words::Unavailable;
+
+const PUBLIC: Secured = Secured {
+    rules: access::PUBLIC,
+    by_password: false,
+};
+const ADMIN: Secured = Secured {
+    rules: auth::ADMIN,
+    by_password: true,
+};
 
 /// What the public listener offers.
 #[derive(OpenApi)]
@@ -43,7 +53,7 @@ use crate::domain::words::Unavailable;
         stock::movements,
     ),
     components(schemas(ErrorBody)),
-    modifiers(&ErrorWords),
+    modifiers(&ErrorWords, &PUBLIC),
     tags(
         (name = "products", description = "Everything but their stock"),
         (name = "stock", description = "What moves it, and its record"),
@@ -64,7 +74,7 @@ struct PublicApi;
         dead_letters::list, dead_letters::replay, dead_letters::discard,
     ),
     components(schemas(ErrorBody)),
-    modifiers(&ErrorWords),
+    modifiers(&ErrorWords, &ADMIN),
     tags(
         (name = "gate", description = "Redis in front of hot products"),
         (name = "breaker", description = "Whether this instance calls Redis at all"),

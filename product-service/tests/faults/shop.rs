@@ -62,6 +62,7 @@ impl Shop {
         let turn = TURNS.acquire().await.unwrap();
         let redis = Redis::start(RedisOptions {
             dir: None,
+            gate_user: false,
             args: opening.redis_args.iter().map(ToString::to_string).collect(),
         });
         let (postgres, redis) = tokio::join!(postgres(&opening), redis);

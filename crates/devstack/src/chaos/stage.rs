@@ -41,6 +41,7 @@ impl Stage {
         let (postgres, redis) = tokio::try_join!(
             Postgres::start(PostgresOptions::default()),
             Redis::start(RedisOptions {
+                gate_user: false,
                 dir: Some(log_dir.join("redis")),
                 args: Vec::new(),
             })

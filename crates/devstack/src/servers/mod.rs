@@ -14,7 +14,7 @@ mod server;
 mod shared;
 
 pub use grafana::{Grafana, GrafanaOptions};
-pub use postgres::{Durability, Postgres, PostgresOptions};
+pub use postgres::{Durability, Postgres, PostgresOptions, RoleUrls};
 pub use programs::{PackageManager, ServerKind, install_commands, install_line};
 pub use prometheus::{Prometheus, PrometheusOptions, Target};
 pub use rabbitmq::{RabbitMq, RabbitMqOptions};

@@ -16,6 +16,7 @@ use super::server::{Ready, Server, start_on_free_port};
 use crate::supervise::Program;
 
 const USER: &str = "hotstock";
+const RIGHTS: &str = include_str!("../../../../config/postgres/rights.sql");
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Makes the cluster if there is none, then becomes Postgres. Made beside its place and then moved there, so that a
@@ -51,6 +52,15 @@ pub struct PostgresOptions {
     pub durability: Durability,
     /// Further settings as `name=value`, such as `max_connections=500`.
     pub settings: Vec<String>,
+}
+
+/// A database as its two roles see it.
+#[derive(Clone, Debug)]
+pub struct RoleUrls {
+    /// Has the tables, and migrates.
+    pub owner: String,
+    /// Reads and writes rows, no more.
+    pub app: String,
 }
 
 /// A private Postgres server. What every server can do (pid, signal, kill, restart, stop) is in [`Server`].
@@ -96,6 +106,17 @@ impl Postgres {
             simple_query(&self.url("postgres"), &format!("CREATE DATABASE \"{name}\"")).await?;
         }
         Ok(url)
+    }
+
+    /// Creates a database if it does not exist, with the roles of `config/postgres/rights.sql`.
+    pub async fn create_database_with_roles(&self, name: &str) -> Result<RoleUrls> {
+        let url = self.create_database(name).await?;
+        simple_query(&url, RIGHTS).await?;
+        let of = |role: &str| url.replacen(&format!("{USER}@"), &format!("{name}_{role}@"), 1);
+        Ok(RoleUrls {
+            owner: of("owner"),
+            app: of("app"),
+        })
     }
 
     /// Creates an empty database that nobody else has; returns its url.

@@ -23,8 +23,10 @@ const VIRTUAL_HOSTS: u32 = 48;
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 const PROTOCOL_HEADER: &[u8; 8] = b"AMQP\0\0\x09\x01";
 const METHOD_FRAME: u8 = 1;
-/// The password of this user is not a secret: the server listens on loopback only, and lives as long as its owner.
 const USER: &str = "hotstock";
+/// No secret: the server listens on loopback only, and lives as long as its owner. A word of its own, so that a test finds
+/// it where a password must not be.
+const PASSWORD: &str = "broker-password";
 
 /// How to start a RabbitMQ.
 #[derive(Clone, Debug, Default)]
@@ -114,7 +116,7 @@ impl Deref for RabbitMq {
 }
 
 fn virtual_host(port: u16, name: &str) -> String {
-    format!("amqp://{USER}:{USER}@127.0.0.1:{port}/{name}")
+    format!("amqp://{USER}:{PASSWORD}@127.0.0.1:{port}/{name}")
 }
 
 /// In the foreground, so that it is supervised like everything else.
@@ -201,7 +203,7 @@ fn definitions() -> String {
     let names: Vec<String> = names.collect();
     let permission = |name: &String| json!({ "user": USER, "vhost": name, "configure": ".*", "write": ".*", "read": ".*" });
     json!({
-        "users": [{ "name": USER, "password": USER, "tags": ["administrator"], "limits": {} }],
+        "users": [{ "name": USER, "password": PASSWORD, "tags": ["administrator"], "limits": {} }],
         "vhosts": names.iter().map(|name| json!({ "name": name })).collect::<Vec<_>>(),
         "permissions": names.iter().map(permission).collect::<Vec<_>>(),
     })

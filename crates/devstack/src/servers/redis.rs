@@ -16,6 +16,7 @@ use super::programs::ServerKind;
 use super::server::{Ready, Server, start_on_free_port};
 use crate::supervise::Program;
 
+const USERS: &str = include_str!("../../../../config/redis/users.acl");
 const DATABASES: u32 = 4096;
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -24,6 +25,9 @@ const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 pub struct RedisOptions {
     /// Folder for its log; `None`: a temporary one, removed at the end.
     pub dir: Option<PathBuf>,
+    /// Whether it has the user `gate` of `config/redis/users.acl`, also after a restart. Tools keep the one without a name,
+    /// who may do everything: the server is private.
+    pub gate_user: bool,
     /// Further arguments of `redis-server`, such as `["--maxmemory", "10mb"]`.
     pub args: Vec<String>,
 }
@@ -45,7 +49,14 @@ impl Redis {
     pub(super) fn start_blocking(options: &RedisOptions) -> Result<Self> {
         let path = ServerKind::Redis.require()?.join("redis-server");
         let home = Home::prepare(options.dir.as_deref(), "redis", None)?;
-        let server = start_on_free_port(None, |port| Ok(program(&path, &home, port, &options.args)))?;
+        let mut args = options.args.clone();
+        if options.gate_user {
+            let file = home.path.join("users.acl");
+            let gate = USERS.lines().filter(|line| line.starts_with("user gate "));
+            std::fs::write(&file, gate.map(|line| format!("{line}\n")).collect::<String>())?;
+            args.extend(["--aclfile".to_owned(), file.to_string_lossy().into_owned()]);
+        }
+        let server = start_on_free_port(None, |port| Ok(program(&path, &home, port, &args)))?;
         Ok(Self {
             server,
             data_dir: home.path,
@@ -57,6 +68,12 @@ impl Redis {
     #[must_use]
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port())
+    }
+
+    /// The url as the user product-service works with, where [`RedisOptions::gate_user`] has made him.
+    #[must_use]
+    pub fn gate_url(&self) -> String {
+        format!("redis://gate:gate@127.0.0.1:{}/0", self.port())
     }
 
     /// The url of an empty database that nobody else was given; one server has 4,095 of them.

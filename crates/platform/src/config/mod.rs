@@ -7,10 +7,13 @@
 //!
 //! This module is the only place that reads the environment.
 
+mod auth;
 mod layers;
 mod secret;
 mod sections;
 
+pub(crate) use auth::wrong;
+pub use auth::{AuthConfig, AuthMode, JwtAlgorithm, JwtConfig, MetricsReaders};
 pub use layers::{ConfigError, load};
 pub use secret::Secret;
 pub use sections::{

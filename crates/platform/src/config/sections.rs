@@ -164,6 +164,8 @@ impl LogConfig {
 pub struct DatabaseConfig {
     /// `postgres://user:password@host:port/database`.
     pub url: Secret,
+    /// The same database as its owner, to migrate it; empty: as in `url`.
+    pub owner_url: Secret,
     /// Connections at most, 1..=1000.
     pub pool_size: usize,
     /// How long a caller waits for a free connection, in milliseconds, 1..=60000.
@@ -177,6 +179,16 @@ pub struct DatabaseConfig {
 }
 
 impl DatabaseConfig {
+    /// Where migrations connect: as the owner of the tables, if there is one beside the user of every day.
+    #[must_use]
+    pub fn migration_url(&self) -> &Secret {
+        if self.owner_url.expose().is_empty() {
+            &self.url
+        } else {
+            &self.owner_url
+        }
+    }
+
     /// Checks every range, and that the URL can be parsed.
     ///
     /// # Errors
@@ -191,10 +203,16 @@ impl DatabaseConfig {
             1..=600_000,
         )?;
         in_range("database.connect_timeout_ms", self.connect_timeout_ms, 1..=60_000)?;
-        if self.url.expose().parse::<tokio_postgres::Config>().is_err() {
+        for (key, url) in [
+            ("database.url", &self.url),
+            ("database.owner_url", self.migration_url()),
+        ] {
+            if url.expose().parse::<tokio_postgres::Config>().is_ok() {
+                continue;
+            }
             return Err(ConfigError::OutOfRange {
-                key: "database.url".to_owned(),
-                value: format!("`{}`", self.url),
+                key: key.to_owned(),
+                value: format!("`{url}`"),
                 allowed: "a URL such as postgres://user:password@host:5432/database".to_owned(),
             });
         }
@@ -240,6 +258,7 @@ mod tests {
     fn database() -> DatabaseConfig {
         DatabaseConfig {
             url: "postgres://user:pa55@localhost/db".into(),
+            owner_url: "".into(),
             pool_size: 8,
             pool_wait_ms: 100,
             lock_timeout_ms: 200,

@@ -5,6 +5,7 @@
 //! what never reaches the service, a request that is not HTTP, is answered by the server below.
 
 use super::Problem;
+use super::auth::admit;
 use super::watched::{self, Watched};
 use crate::metrics;
 use actix_web::body::{EitherBody, MessageBody};
@@ -35,7 +36,7 @@ pub async fn edge<B: MessageBody + 'static>(
     let language = req.headers().get(header::ACCEPT_LANGUAGE).cloned();
     let watched = Watched::begin(&req);
     let span = watched.as_ref().map_or_else(Span::none, Watched::span);
-    let answer = AssertUnwindSafe(async move { next.call(req).await }.instrument(span))
+    let answer = AssertUnwindSafe(async move { admitted(req, next).await }.instrument(span))
         .catch_unwind()
         .await;
     if let Some(watched) = watched {
@@ -63,6 +64,15 @@ pub async fn edge<B: MessageBody + 'static>(
             Err(write_error(problem.into(), locale(language.as_ref())))
         }
     }
+}
+
+/// Who may not do this gets no further.
+async fn admitted<B: MessageBody + 'static>(
+    req: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<B>, Error> {
+    admit(&req)?;
+    next.call(req).await
 }
 
 /// The body as it is written, borrowing all it can: refusals are the most frequent answers of a sold-out sale.

@@ -4,6 +4,7 @@
 //! The resource then answers a wrong method with 405 and `Allow`. (`App::route` and the `#[get]` macros make a
 //! resource per method, and a wrong method would be a 404.)
 
+pub mod auth;
 pub mod dead_letters;
 mod edge;
 pub mod fields;

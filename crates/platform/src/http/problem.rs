@@ -1,6 +1,7 @@
 //! An answer that is not a success, before the edge writes it down.
 
 use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 use actix_web::{HttpResponse, ResponseError};
 use contracts::error::{ErrorCode, Locale};
 use serde_json::Value;
@@ -22,6 +23,8 @@ pub struct Problem {
     pub details: Option<Value>,
     /// When to try again, in seconds. `RETRY_LATER` and `TOO_MANY_REQUESTS` have 1 if nothing else is said.
     pub retry_after_seconds: Option<u32>,
+    /// `WWW-Authenticate`: how to show who one is.
+    pub challenge: Option<&'static str>,
     /// Why, for the log. Never leaves the service.
     pub cause: Option<String>,
 }
@@ -34,6 +37,7 @@ impl Problem {
             message: None,
             details: None,
             retry_after_seconds: None,
+            challenge: None,
             cause: None,
         }
     }
@@ -58,6 +62,12 @@ impl Problem {
     /// Says when to try again, in seconds.
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// Says how to show who one is.
+    pub fn challenge(mut self, challenge: &'static str) -> Self {
+        self.challenge = Some(challenge);
         self
     }
 
@@ -112,9 +122,14 @@ impl ResponseError for Problem {
         StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// The bare status: the body is written in one place, the edge, where the reader's language is known.
+    /// The bare status, and what a caller has to show: the body is written in one place, the edge, where the reader's language is known.
     fn error_response(&self) -> HttpResponse {
-        HttpResponse::new(self.status_code())
+        let mut response = HttpResponse::new(self.status_code());
+        if let Some(challenge) = self.challenge {
+            let challenge = HeaderValue::from_static(challenge);
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        response
     }
 }
 

@@ -88,7 +88,7 @@ pub(crate) async fn run(args: &FlashSaleArgs) -> Result<ExitCode> {
 async fn create_products(args: &FlashSaleArgs, shelf: &Shelf, target: &Target) -> Result<Vec<i64>> {
     let Shelf { products, stock } = shelf;
     let step = Step::begin(&format!("creating {products} product(s) of {stock} units"));
-    let url = &target.product_urls[0];
+    let url = &target.catalogue_url;
     let mut product_ids = Vec::new();
     for number in 1..=*products {
         let name = format!("Flash sale {number}");

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use devstack::chaos::Servers;
+use devstack::keys::Keys;
 use devstack::{
     Durability, Postgres, PostgresOptions, RabbitMq, RabbitMqOptions, Redis, RedisOptions, Server, Service,
     ServiceOptions, ports,
@@ -25,6 +26,7 @@ pub(crate) struct Stack {
     observability: Option<Observability>,
     pub(crate) products: Vec<Service>,
     pub(crate) orders: Vec<Service>,
+    pub(crate) keys: Option<Keys>,
     product_database_url: String,
     order_database_url: String,
 }
@@ -37,6 +39,8 @@ pub(crate) struct Wanted {
     pub(crate) instances: u16,
     /// Prometheus, and Grafana if there is one.
     pub(crate) observability: bool,
+    /// What the services ask for; `None`: nothing.
+    pub(crate) keys: Option<Keys>,
 }
 
 impl Stack {
@@ -76,20 +80,21 @@ impl Stack {
         });
         let (postgres, redis) =
             tokio::try_join!(start_postgres(dev_dir), start_redis(dev_dir, wanted.redis))?;
-        let product_database_url = postgres.create_database("product").await?;
-        let order_database_url = postgres.create_database("order").await?;
+        let product_roles = postgres.create_database_with_roles("product").await?;
+        let order_roles = postgres.create_database_with_roles("order").await?;
         step.done();
 
         let step = Step::begin("starting the services (they migrate their databases)");
         let redis_url = match &redis {
-            Some(redis) => redis.url(),
+            Some(redis) => redis.gate_url(),
             None => format!("redis://127.0.0.1:{}/0", ports::free_port()?),
         };
         // Chosen here, since each service is told where the other is.
         let [public, admin] = ORDER_PORTS.map(ports::free_port_preferring);
         let order_ports = [public?, admin?];
         let product = ServiceOptions::new("product-service", binaries.join("product-service"))
-            .database_url(&product_database_url)
+            .database_url(&product_roles.app)
+            .env("HOTSTOCK__DATABASE__OWNER_URL", &product_roles.owner)
             .redis_url(&redis_url)
             .amqp_url(amqp_url)
             .env("HOTSTOCK__SALE__ORDERS_URL", &local_url(order_ports[0]))
@@ -97,6 +102,7 @@ impl Stack {
                 "HOTSTOCK__CONSOLE__OTHER_URL",
                 &console_url(&local_url(order_ports[1])),
             );
+        let product = guarded(product, wanted.keys.as_ref());
         let products = start_instances(
             dev_dir,
             product,
@@ -106,24 +112,31 @@ impl Stack {
         )
         .await?;
         let order = ServiceOptions::new("order-service", binaries.join("order-service"))
-            .database_url(&order_database_url)
+            .database_url(&order_roles.app)
+            .env("HOTSTOCK__DATABASE__OWNER_URL", &order_roles.owner)
             .amqp_url(amqp_url)
             .env("HOTSTOCK__PRODUCT__URL", &products[0].url())
             .env(
                 "HOTSTOCK__CONSOLE__OTHER_URL",
                 &console_url(&products[0].admin_url()),
             );
+        let order = guarded(order, wanted.keys.as_ref());
+        let order = match &wanted.keys {
+            Some(keys) => order.env("HOTSTOCK__PRODUCT__KEY", &keys.service),
+            None => order,
+        };
         let orders = start_instances(dev_dir, order, "order-service", order_ports, wanted.instances).await?;
         step.done();
         Ok(Self {
-            postgres,
             redis,
             rabbitmq: None,
             observability: None,
             products,
             orders,
-            product_database_url,
-            order_database_url,
+            keys: wanted.keys.clone(),
+            product_database_url: postgres.url("product"),
+            order_database_url: postgres.url("order"),
+            postgres,
         })
     }
 
@@ -147,6 +160,11 @@ impl Stack {
                     .join(","),
             );
             put(&format!("PID_{name}_SERVICE"), services[0].pid().to_string());
+        }
+        if let Some(keys) = &self.keys {
+            put("ADMIN_KEY", keys.admin.clone());
+            put("SERVICE_KEY", keys.service.clone());
+            put("CUSTOMER_KEY", keys.customer.clone());
         }
         put("PRODUCT_DATABASE_URL", self.product_database_url.clone());
         put("ORDER_DATABASE_URL", self.order_database_url.clone());
@@ -295,6 +313,7 @@ async fn start_redis(dev_dir: &Path, is_wanted: bool) -> Result<Option<Redis>> {
     forget_log(&dir.join("redis.log"));
     let options = RedisOptions {
         dir: Some(dir),
+        gate_user: true,
         ..Default::default()
     };
     Redis::start(options).await.map(Some)
@@ -310,6 +329,11 @@ async fn start_rabbitmq(dev_dir: &Path, port: Option<u16>) -> Result<Option<Rabb
     let rabbitmq = RabbitMq::start(RabbitMqOptions { dir: Some(dir), port }).await?;
     step.done();
     Ok(Some(rabbitmq))
+}
+
+fn guarded(options: ServiceOptions, keys: Option<&Keys>) -> ServiceOptions {
+    let settings = keys.map(Keys::settings).into_iter().flatten();
+    settings.fold(options, |options, (key, value)| options.env(key, &value))
 }
 
 async fn start_instances(

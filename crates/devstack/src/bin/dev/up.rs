@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
+use devstack::keys::{Keys, shown};
 use devstack::servers::ServerKind;
 use devstack::{catalogue, stack_file};
 use tokio::net::TcpListener;
@@ -32,6 +33,9 @@ pub(crate) struct UpArgs {
     /// Instances of each service, on distinct ports
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=32))]
     instances: u16,
+    /// Ask callers for keys: random ones, written to `.dev/env`; without it nobody is asked
+    #[arg(long)]
+    auth: bool,
     /// Build without optimisation: quicker to build, far slower to run
     #[arg(long)]
     debug: bool,
@@ -97,6 +101,7 @@ async fn start(args: &UpArgs, project: &Project, dev_dir: &Path) -> Result<Stack
         rabbitmq: !args.without.contains(&Part::Rabbitmq),
         instances: args.instances,
         observability: args.with.contains(&Extra::Observability),
+        keys: args.auth.then(Keys::random),
     };
     let mut needed = vec![ServerKind::Postgres];
     needed.extend(wanted.redis.then_some(ServerKind::Redis));
@@ -114,7 +119,8 @@ async fn start(args: &UpArgs, project: &Project, dev_dir: &Path) -> Result<Stack
 
 /// Two products to try things with, unless there are any.
 async fn seed(stack: &Stack) -> Result<()> {
-    let url = stack.products[0].url();
+    let key = stack.keys.as_ref().map(|keys| keys.admin.as_str());
+    let url = shown(&stack.products[0].url(), key);
     if catalogue::count_products(&url).await? > 0 {
         return Ok(());
     }
@@ -127,18 +133,27 @@ async fn seed(stack: &Stack) -> Result<()> {
 
 fn present(stack: &Stack, project: &Project) {
     let (url, orders) = (stack.products[0].url(), stack.orders[0].url());
+    let header = |name| {
+        let key = stack.keys.is_some();
+        key.then(|| format!(" -H \"Authorization: Bearer ${name}\""))
+            .unwrap_or_default()
+    };
+    let (admin, service) = (header("ADMIN_KEY"), header("SERVICE_KEY"));
     show::result(&format!("\n{}", show::table(&stack.rows(project.root()))));
     show::result("Create a product, take a unit of one, order one (202; the order is at its Location):\n");
+    if stack.keys.is_some() {
+        show::result(&format!(". {}", project.stack_file().display()));
+    }
     show::result(&format!(
-        "curl -s -X POST {url}/v1/products -H 'Content-Type: application/json' \
+        "curl -s -X POST {url}/v1/products{admin} -H 'Content-Type: application/json' \
          -d '{{\"name\":\"Limited edition\",\"price\":4900,\"stock\":100,\"stockStrategy\":\"REDIS_FIRST\"}}'"
     ));
     show::result(&format!(
-        "curl -s -X PATCH {url}/v1/products/2/stock/decrease-by-order -H 'Content-Type: application/json' \
+        "curl -s -X PATCH {url}/v1/products/2/stock/decrease-by-order{service} -H 'Content-Type: application/json' \
          -H 'Idempotency-Key: DEC-1000000001' -d '{{\"orderId\":1000000001,\"quantity\":1,\"buyerId\":\"ada\"}}'"
     ));
     show::result(&format!(
-        "curl -si -X POST {orders}/v2/orders -H 'Content-Type: application/json' \
+        "curl -si -X POST {orders}/v2/orders{service} -H 'Content-Type: application/json' \
          -d '{{\"productId\":2,\"quantity\":1,\"buyerId\":\"ada\"}}'\n"
     ));
     show::result("A stampede (in another terminal):  cargo dev flash-sale --stock 100 --buyers 1000");

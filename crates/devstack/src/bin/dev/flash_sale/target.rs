@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use devstack::keys::shown;
 use devstack::load::Stores;
 use devstack::stack_file;
 
@@ -14,6 +15,8 @@ use crate::project::Project;
 pub(super) struct Target {
     pub(super) stack_file: PathBuf,
     pub(super) product_urls: Vec<String>,
+    /// Where products are made.
+    pub(super) catalogue_url: String,
     pub(super) product_admin_urls: Vec<String>,
     pub(super) order_urls: Vec<String>,
     pub(super) stores: Stores,
@@ -39,12 +42,23 @@ impl Target {
         if args.via.is_by_order() && order_urls.is_empty() {
             bail!("nobody to place orders with: ORDER_URL or --order-url");
         }
+        // Each kind of request shows the key of its role.
+        let (admin, service) = (lookup(&file, "ADMIN_KEY"), lookup(&file, "SERVICE_KEY"));
+        let keyed = |urls: Vec<String>, key: &Option<String>| {
+            urls.iter()
+                .map(|url| shown(url, key.as_deref()))
+                .collect::<Vec<_>>()
+        };
         let or_listed = |flag: &Option<String>, key| flag.clone().or_else(|| lookup(&file, key));
         Ok(Self {
             stack_file,
-            product_urls,
-            product_admin_urls: urls_or_listed(&args.product_admin_url, "PRODUCT_ADMIN_URL"),
-            order_urls,
+            catalogue_url: shown(&product_urls[0], admin.as_deref()),
+            product_urls: keyed(product_urls, &service),
+            product_admin_urls: keyed(
+                urls_or_listed(&args.product_admin_url, "PRODUCT_ADMIN_URL"),
+                &admin,
+            ),
+            order_urls: keyed(order_urls, &service),
             stores: Stores {
                 database_url: or_listed(&args.database_url, "PRODUCT_DATABASE_URL")
                     .context("no database to audit: PRODUCT_DATABASE_URL or --database-url")?,
