@@ -1,6 +1,6 @@
 //! The edge of a service: the error shape, the extractors' limits, health.
 //!
-//! How a service writes its URL table: **one `web::resource` per path**, with a `.route(web::get().to(…))` per method.
+//! How a service writes its URL table: **one [`resource`] per path**, with a `.route(web::get().to(…))` per method.
 //! The resource then answers a wrong method with 405 and `Allow`. (`App::route` and the `#[get]` macros make a
 //! resource per method, and a wrong method would be a 404.)
 
