@@ -310,12 +310,15 @@ async fn a_service_may_start_before_its_database() {
 
 /// For what is about order and not about limits, on a machine that is busy with other tests.
 fn patient(url: &str) -> Pool {
-    pool("test", &DatabaseConfig {
-        pool_wait_ms: 10_000,
-        connect_timeout_ms: 10_000,
-        statement_timeout_ms: 10_000,
-        ..config(url)
-    })
+    pool(
+        "test",
+        &DatabaseConfig {
+            pool_wait_ms: 10_000,
+            connect_timeout_ms: 10_000,
+            statement_timeout_ms: 10_000,
+            ..config(url)
+        },
+    )
     .unwrap()
 }
 
