@@ -158,7 +158,8 @@ fn response(status: u16, codes: &[ErrorCode], details: fn(ErrorCode) -> Value) -
     let response = ResponseBuilder::new()
         .description(words.join(", "))
         .content("application/json", content);
-    if status != ErrorCode::RetryLater.status() {
+    let says_when = [ErrorCode::RetryLater, ErrorCode::TooManyRequests].map(ErrorCode::status);
+    if !says_when.contains(&status) {
         return response.build();
     }
     let retry_after = HeaderBuilder::new()
