@@ -135,8 +135,11 @@ fn present(stack: &Stack, project: &Project) {
     let (url, orders) = (stack.products[0].url(), stack.orders[0].url());
     let header = |name| {
         let key = stack.keys.is_some();
-        key.then(|| format!(" -H \"Authorization: Bearer ${name}\""))
-            .unwrap_or_default()
+        if key {
+            format!(" -H \"Authorization: Bearer ${name}\"")
+        } else {
+            String::new()
+        }
     };
     let (admin, service) = (header("ADMIN_KEY"), header("SERVICE_KEY"));
     show::result(&format!("\n{}", show::table(&stack.rows(project.root()))));
