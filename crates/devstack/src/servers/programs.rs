@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(
             install_line(PackageManager::Apt { sudo: true }, &ServerKind::ALL),
             "sudo apt-get update && sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y \
-             --no-install-recommends postgresql redis-server rabbitmq-server prometheus"
+             --no-install-recommends postgresql redis-server rabbitmq-server prometheus chromium"
         );
         assert_eq!(
             install_line(PackageManager::Apt { sudo: false }, &[ServerKind::Redis]),
@@ -227,7 +227,7 @@ mod tests {
         );
         assert_eq!(
             install_line(PackageManager::Brew, &ServerKind::ALL),
-            "brew install postgresql@17 redis rabbitmq prometheus"
+            "brew install postgresql@17 redis rabbitmq prometheus chromium"
         );
     }
 
