@@ -6,7 +6,7 @@ use devstack::load::Via;
 
 use crate::clients::{Choice, Counted, Keys};
 use crate::rivals::Design;
-use crate::sale::Sale;
+use crate::sale::{Sale, Watching};
 
 /// How long one measurement takes.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +56,7 @@ const fn rival(key: &'static str, what: &'static str, design: Design) -> Subject
 pub(crate) const HOTSTOCK: &str = "hotstock";
 
 /// Everything, in the order of a round: what is compared stands close together.
-pub(crate) const SUBJECTS: [Subject; 20] = [
+pub(crate) const SUBJECTS: [Subject; 22] = [
     sale(HOTSTOCK, "hotstock, one hot product", Sale::PLAIN),
     rival(
         "ordinary",
@@ -84,6 +84,22 @@ pub(crate) const SUBJECTS: [Subject; 20] = [
         "hotstock, Redis dead",
         Sale {
             without_redis: true,
+            ..Sale::PLAIN
+        },
+    ),
+    sale(
+        "unwatched",
+        "hotstock, neither metrics nor traces",
+        Sale {
+            watching: Watching::Nothing,
+            ..Sale::PLAIN
+        },
+    ),
+    sale(
+        "watched",
+        "hotstock, metrics and traces",
+        Sale {
+            watching: Watching::MetricsAndTraces,
             ..Sale::PLAIN
         },
     ),

@@ -26,6 +26,17 @@ const BALANCED_WITHIN: Duration = Duration::from_secs(20);
 /// Products made at a time.
 const MAKERS: usize = 16;
 
+/// What the service tells of itself meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Watching {
+    /// Metrics: as it is shipped.
+    Metrics,
+    /// Metrics, and the traces of the share of requests it is shipped with, to a collector that takes them all.
+    MetricsAndTraces,
+    /// Nothing.
+    Nothing,
+}
+
 /// Who sells what to whom.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Sale {
@@ -43,6 +54,7 @@ pub(crate) struct Sale {
     pub(crate) full_ledger: bool,
     /// Every commit waits 2 ms before it is written.
     pub(crate) slow_commit: bool,
+    pub(crate) watching: Watching,
 }
 
 impl Sale {
@@ -57,6 +69,7 @@ impl Sale {
         without_redis: false,
         full_ledger: false,
         slow_commit: false,
+        watching: Watching::Metrics,
     };
 
     fn stock(&self) -> i64 {
@@ -170,9 +183,26 @@ async fn by_rival(stage: &Stage, sale: &Sale, pace: Pace, place: &Place, design:
 }
 
 async fn by_hotstock(stage: &Stage, sale: &Sale, pace: Pace, place: &Place) -> Result<Figures> {
+    let collector = match sale.watching {
+        Watching::MetricsAndTraces => {
+            let collector = stage.rival(Design::Nothing, &place.database, &place.redis);
+            Some(collector.await?)
+        }
+        Watching::Metrics | Watching::Nothing => None,
+    };
     let service = stage
         .service("product-service", |options| {
-            options.database_url(&place.database).redis_url(&place.redis)
+            let options = options.database_url(&place.database).redis_url(&place.redis);
+            match &collector {
+                Some(collector) => {
+                    let url = format!("http://127.0.0.1:{}/v1/traces", collector.port);
+                    options.env("HOTSTOCK__TELEMETRY__OTLP_URL", &url)
+                }
+                None if sale.watching == Watching::Nothing => {
+                    options.env("HOTSTOCK__TELEMETRY__METRICS", "false")
+                }
+                None => options,
+            }
         })
         .await?;
     let products = create_products(&service, sale).await?;

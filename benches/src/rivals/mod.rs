@@ -109,7 +109,8 @@ impl Stores {
     }
 }
 
-/// Serves `PATCH /v1/products/{id}/stock/decrease-by-order` until it is ended.
+/// Serves `PATCH /v1/products/{id}/stock/decrease-by-order` until it is ended. Says yes to everything else, as a collector of
+/// traces does.
 pub(crate) async fn serve(design: Design, bind: SocketAddr, database: &str, redis: &str) -> Result<()> {
     let stores = web::Data::new(Stores::new(database, redis)?);
     let decrease = move |stores: web::Data<Stores>,
@@ -123,6 +124,7 @@ pub(crate) async fn serve(design: Design, bind: SocketAddr, database: &str, redi
         App::new()
             .app_data(stores.clone())
             .route(path, web::patch().to(decrease))
+            .default_service(web::to(HttpResponse::Ok))
     })
     .backlog(4096)
     .bind(bind)?
