@@ -5,12 +5,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::figures::{
     BROKER_US, CLIENT_US, Figures, IDLE_PERCENT, ORDER_SERVICE_US, POSTGRES_US, PRODUCT_SERVICE_US, REDIS_US,
-    RIVAL_US,
+    RIVAL_US, STEAL_PERCENT,
 };
+use crate::machine::CoreTicks;
 
 /// Of `/proc/*/stat`: `USER_HZ`, 100 on every Linux.
 const TICK_US: f64 = 10_000.0;
@@ -21,37 +22,29 @@ type Ticks = BTreeMap<&'static str, u64>;
 /// A measurement that has begun.
 pub(crate) struct Cost {
     ticks: Ticks,
-    machine: MachineTicks,
-}
-
-#[derive(Clone, Copy, Default)]
-struct MachineTicks {
-    idle: u64,
-    all: u64,
+    cores: CoreTicks,
 }
 
 impl Cost {
     /// Begins to count.
-    pub(crate) fn begin() -> Self {
-        Self {
+    pub(crate) fn begin() -> Result<Self> {
+        Ok(Self {
             ticks: ticks(),
-            machine: machine_ticks().unwrap_or_default(),
-        }
+            cores: CoreTicks::now()?,
+        })
     }
 
-    /// Adds what each of `answers` (> 0) has cost since, microseconds per program, and the machine's idle share.
-    pub(crate) fn add_to(&self, figures: &mut Figures, answers: u64) {
+    /// Adds what each of `answers` (> 0) has cost since, microseconds per program, and what the cores had to do.
+    pub(crate) fn add_to(&self, figures: &mut Figures, answers: u64) -> Result<()> {
         for (figure, now) in ticks() {
             let spent = now.saturating_sub(self.ticks.get(figure).copied().unwrap_or(0));
             if spent > 0 && answers > 0 {
                 figures.insert(figure, spent as f64 * TICK_US / answers as f64);
             }
         }
-        if let Ok(now) = machine_ticks() {
-            let all = now.all.saturating_sub(self.machine.all).max(1);
-            let idle = now.idle.saturating_sub(self.machine.idle);
-            figures.insert(IDLE_PERCENT, idle as f64 / all as f64 * 100.0);
-        }
+        figures.insert(STEAL_PERCENT, self.cores.stolen_percent()?);
+        figures.insert(IDLE_PERCENT, self.cores.idle_percent()?);
+        Ok(())
     }
 }
 
@@ -114,24 +107,6 @@ fn process(stat: &str) -> Option<Process> {
     })
 }
 
-/// Idle and all ticks of all cores.
-fn machine_ticks() -> Result<MachineTicks> {
-    let stat = fs::read_to_string("/proc/stat")?;
-    let line = stat.lines().next().context("an empty /proc/stat")?;
-    // user nice system idle iowait irq softirq steal
-    let ticks: Vec<u64> = line
-        .split_whitespace()
-        .skip(1)
-        .take(8)
-        .map(str::parse)
-        .collect::<Result<_, _>>()?;
-    let at = |place: usize| ticks.get(place).copied().unwrap_or(0);
-    Ok(MachineTicks {
-        idle: at(3) + at(4),
-        all: ticks.iter().sum(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,13 +127,13 @@ mod tests {
     #[test]
     #[cfg(target_os = "linux")]
     fn what_this_process_does_is_on_its_account() {
-        let cost = Cost::begin();
+        let cost = Cost::begin().unwrap();
         let begun = std::time::Instant::now();
         while begun.elapsed() < std::time::Duration::from_millis(200) {
             std::hint::spin_loop();
         }
         let mut figures = Figures::new();
-        cost.add_to(&mut figures, 10);
+        cost.add_to(&mut figures, 10).unwrap();
         let us = figures[CLIENT_US];
         assert!(
             (1_000.0..60_000.0).contains(&us),

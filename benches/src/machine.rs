@@ -86,41 +86,53 @@ fn fsync_us(dir: &Path) -> Result<f64> {
     Ok(times[times.len() / 2])
 }
 
-/// Time that this machine, if it is a virtual one, did not get although it had work.
-pub(crate) struct Steal {
+/// What all cores have done so far, in ticks. All zero where there is no `/proc/stat`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CoreTicks {
+    /// With nothing to do.
+    idle: u64,
+    /// Given to the neighbours of this machine, if it is a virtual one, although it had work.
     stolen: u64,
     all: u64,
 }
 
-impl Steal {
-    /// Begins to count.
-    pub(crate) fn begin() -> Result<Self> {
-        let (stolen, all) = read_times()?;
-        Ok(Self { stolen, all })
+impl CoreTicks {
+    /// So far.
+    pub(crate) fn now() -> Result<Self> {
+        let Ok(stat) = std::fs::read_to_string("/proc/stat") else {
+            return Ok(Self::default());
+        };
+        let line = stat.lines().next().unwrap_or_default();
+        // user nice system idle iowait irq softirq steal; what follows is contained in user.
+        let ticks: Vec<u64> = line
+            .split_whitespace()
+            .skip(1)
+            .take(8)
+            .map(str::parse)
+            .collect::<Result<_, _>>()?;
+        let at = |place: usize| ticks.get(place).copied().unwrap_or(0);
+        Ok(Self {
+            idle: at(3) + at(4),
+            stolen: at(7),
+            all: ticks.iter().sum(),
+        })
     }
 
-    /// Its share since then, percent of all cores.
-    pub(crate) fn percent(&self) -> Result<f64> {
-        let (stolen, all) = read_times()?;
-        let passed = (all - self.all).max(1);
-        Ok((stolen - self.stolen) as f64 / passed as f64 * 100.0)
+    /// Share that was stolen since then, percent of all cores.
+    pub(crate) fn stolen_percent(self) -> Result<f64> {
+        let now = Self::now()?;
+        Ok(self.percent(now, now.stolen - self.stolen))
     }
-}
 
-/// Stolen and all ticks. Where there is no `/proc/stat` nothing is known to be stolen.
-fn read_times() -> Result<(u64, u64)> {
-    let Ok(stat) = std::fs::read_to_string("/proc/stat") else {
-        return Ok((0, 0));
-    };
-    let line = stat.lines().next().unwrap_or_default();
-    // user nice system idle iowait irq softirq steal; what follows is contained in user.
-    let ticks: Vec<u64> = line
-        .split_whitespace()
-        .skip(1)
-        .take(8)
-        .map(str::parse)
-        .collect::<Result<_, _>>()?;
-    Ok((ticks.get(7).copied().unwrap_or(0), ticks.iter().sum()))
+    /// Share that was idle since then, percent of all cores.
+    pub(crate) fn idle_percent(self) -> Result<f64> {
+        let now = Self::now()?;
+        Ok(self.percent(now, now.idle.saturating_sub(self.idle)))
+    }
+
+    fn percent(self, now: Self, of: u64) -> f64 {
+        of as f64 / (now.all - self.all).max(1) as f64 * 100.0
+    }
 }
 
 /// Most memory a process has had, 10^6 bytes.

@@ -5,8 +5,7 @@ use devstack::catalogue;
 use devstack::load::{self, FlashSale, Stores, Via};
 
 use crate::cost::Cost;
-use crate::figures::{Figures, P50_MS, P99_MS, PER_SECOND, STEAL_PERCENT};
-use crate::machine::Steal;
+use crate::figures::{Figures, P50_MS, P99_MS, PER_SECOND};
 use crate::plan::Pace;
 use crate::stage::{Stage, redis_connection};
 
@@ -51,10 +50,10 @@ pub(crate) async fn measure(stage: &Stage, via: Via, pace: Pace) -> Result<Figur
     let product = catalogue::create_product(&products.url(), "Bench", 100, PLENTY, true).await?;
     sale.product_ids = vec![product];
     sale.lasts = Some(pace.measured);
-    let (steal, cost) = (Steal::begin()?, Cost::begin());
+    let cost = Cost::begin()?;
     let verdict = load::flash_sale(&sale, &stores).await?;
-    let mut figures = Figures::from([(STEAL_PERCENT, steal.percent()?)]);
-    cost.add_to(&mut figures, verdict.tally.sale_latency_us.len());
+    let mut figures = Figures::new();
+    cost.add_to(&mut figures, verdict.tally.sale_latency_us.len())?;
     ensure!(verdict.is_true(), "the books are wrong:\n{verdict}");
     orders.stop().await?;
     products.stop().await?;

@@ -8,7 +8,7 @@ use devstack::{Redis, RedisOptions, books};
 use hyper::Method;
 
 use crate::figures::{Figures, SECONDS, STEAL_PERCENT};
-use crate::machine::Steal;
+use crate::machine::CoreTicks;
 use crate::stage::{Stage, connect, redis_connection};
 
 /// Hot products.
@@ -53,7 +53,7 @@ pub(crate) async fn measure(stage: &Stage) -> Result<Figures> {
         .await?;
     wait_until_open(&redis, &products).await?;
     let mut connection = redis_connection(&redis.url()).await?;
-    let steal = Steal::begin()?;
+    let steal = CoreTicks::now()?;
     let () = redis::cmd("FLUSHALL").query_async(&mut connection).await?;
     let begun = Instant::now();
     admin
@@ -61,7 +61,7 @@ pub(crate) async fn measure(stage: &Stage) -> Result<Figures> {
         .await?;
     wait_until_open(&redis, &products).await?;
     let seconds = begun.elapsed().as_secs_f64();
-    let steal_percent = steal.percent()?;
+    let steal_percent = steal.stolen_percent()?;
     books::wait_until_balanced(&database, Some(&redis.url()), &products, PATIENCE).await?;
     service.stop().await?;
     drop(client);

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::figures::{Figures, PER_SECOND, Results, SECONDS};
 use crate::goals::GOALS;
-use crate::machine::{Machine, Steal};
+use crate::machine::{CoreTicks, Machine};
 use crate::plan::{Pace, SUBJECTS, Subject, Work};
 use crate::report::Report;
 use crate::stage::Stage;
@@ -55,7 +55,7 @@ impl Plan {
 /// Runs the plan. An error, and no figure of anything, if some books do not balance.
 pub(crate) async fn run(plan: &Plan) -> Result<Report> {
     let subjects = plan.subjects()?;
-    let (begun, steal) = (Instant::now(), Steal::begin()?);
+    let (begun, steal) = (Instant::now(), CoreTicks::now()?);
     let is_full = |subject: &Subject| matches!(subject.work, Work::Sale(sale) if sale.full_ledger);
     let is_order = |subject: &Subject| matches!(subject.work, Work::Orders(_));
     let fills = if subjects.iter().any(is_full) {
@@ -98,7 +98,7 @@ pub(crate) async fn run(plan: &Plan) -> Result<Report> {
         subjects,
         results,
         took: begun.elapsed(),
-        steal_percent: steal.percent()?,
+        steal_percent: steal.stolen_percent()?,
     })
 }
 

@@ -9,10 +9,8 @@ use futures_util::{StreamExt, TryStreamExt};
 
 use crate::clients::{Answers, Choice, Counted, Keys, Load};
 use crate::cost::Cost;
-use crate::figures::{
-    Figures, MEMORY_MB, OTHER_ANSWERS, P50_MS, P99_MS, PER_SECOND, REDIS_BYTES, STEAL_PERCENT,
-};
-use crate::machine::{Steal, memory_most_mb};
+use crate::figures::{Figures, MEMORY_MB, OTHER_ANSWERS, P50_MS, P99_MS, PER_SECOND, REDIS_BYTES};
+use crate::machine::memory_most_mb;
 use crate::plan::Pace;
 use crate::rivals::{self, Design};
 use crate::stage::{Rival, Stage, connect, redis_connection};
@@ -228,16 +226,15 @@ async fn create_products(service: &Service, sale: &Sale) -> Result<Vec<i64>> {
 }
 
 async fn sell(load: Load) -> Result<(Answers, Figures)> {
-    let (steal, cost) = (Steal::begin()?, Cost::begin());
+    let cost = Cost::begin()?;
     let answers = load.run().await?;
     let ms = |quantile| answers.latency_us.value_at_quantile(quantile) as f64 / 1e3;
     let mut figures = Figures::from([
         (PER_SECOND, answers.per_second),
         (P50_MS, ms(0.5)),
         (P99_MS, ms(0.99)),
-        (STEAL_PERCENT, steal.percent()?),
     ]);
-    cost.add_to(&mut figures, answers.answered);
+    cost.add_to(&mut figures, answers.answered)?;
     let others: i64 = answers.others.values().sum();
     if others > 0 {
         figures.insert(OTHER_ANSWERS, others as f64);

@@ -13,25 +13,17 @@ use tokio_util::sync::CancellationToken;
 /// A change of the API shows here as a change of a committed file.
 #[test]
 fn the_public_api_as_clients_see_it() {
-    is_committed("order-service", &openapi::public_document());
+    conformance::is_committed(
+        "order-service",
+        &openapi::public_document().to_pretty_json().expect("JSON"),
+    );
 }
 
 #[test]
 fn the_admin_api_as_operators_see_it() {
-    is_committed("order-service-admin", &openapi::admin_document());
-}
-
-/// `INSTA_UPDATE=always` writes it, as it does all snapshots.
-fn is_committed(name: &str, document: &utoipa::openapi::OpenApi) {
-    let path = format!("{}/../docs/openapi/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    let now = document.to_pretty_json().expect("serialises") + "\n";
-    if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
-        std::fs::write(&path, &now).expect("written");
-    }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        now == committed,
-        "docs/openapi/{name}.json is not what the service says now"
+    conformance::is_committed(
+        "order-service-admin",
+        &openapi::admin_document().to_pretty_json().expect("JSON"),
     );
 }
 

@@ -51,6 +51,24 @@ pub fn documents() -> &'static [Document] {
     &DOCUMENTS
 }
 
+/// Whether a document, as its service says it now, is the committed one. With `INSTA_UPDATE=always` it becomes that, as
+/// snapshots do.
+///
+/// # Panics
+/// When it is not.
+pub fn is_committed(name: &str, document: &str) {
+    let path = format!("{}/../../docs/openapi/{name}.json", env!("CARGO_MANIFEST_DIR"));
+    let now = format!("{document}\n");
+    if std::env::var("INSTA_UPDATE").is_ok_and(|update| update == "always") {
+        std::fs::write(&path, &now).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        now == committed,
+        "docs/openapi/{name}.json is not what the service says now"
+    );
+}
+
 impl Document {
     fn read(name: &'static str, text: &str) -> Self {
         let json: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -6,7 +6,7 @@
 
 mod documents;
 
-pub use documents::{Document, Operation, documents};
+pub use documents::{Document, Operation, documents, is_committed};
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};

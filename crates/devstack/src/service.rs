@@ -1,8 +1,6 @@
 //! A running service of this workspace: product-service or order-service, as its own process.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,10 +11,8 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 
 use crate::ports;
-use crate::servers::{Server, start_on_free_port};
+use crate::servers::{Server, answers_ok, start_on_free_port};
 use crate::supervise::Program;
-
-const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How to start a service. Its configuration goes through the environment, as in production.
 #[derive(Clone, Debug)]
@@ -137,7 +133,7 @@ impl Service {
             let wanted = options.preferred_admin_port;
             admin_port.set(wanted.map_or_else(ports::free_port, ports::free_port_preferring)?);
             let program = program(options, &dir, is_scratch, port, admin_port.get());
-            Ok((program, Box::new(move |_| is_ready(port))))
+            Ok((program, Box::new(move |_| answers_ok(port, "/readyz"))))
         })?;
         Ok(Self {
             server,
@@ -222,29 +218,6 @@ fn build_beside(program: &Path, package: &str) -> Result<PathBuf> {
     }
     ensure!(command.status()?.success(), "{package} cannot be built");
     Ok(folder.to_owned())
-}
-
-/// One `GET /readyz`. Written out, because this is asked before there is a runtime to ask with.
-fn is_ready(port: u16) -> Result<(), String> {
-    let ask = || -> std::io::Result<String> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut stream = TcpStream::connect_timeout(&address, PROBE_TIMEOUT)?;
-        stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
-        write!(
-            stream,
-            "GET /readyz HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
-        )?;
-        let mut answer = Vec::new();
-        stream.take(16 * 1024).read_to_end(&mut answer)?;
-        Ok(String::from_utf8_lossy(&answer).into_owned())
-    };
-    let answer = ask().map_err(|error| format!("GET /readyz: {error}"))?;
-    if answer.starts_with("HTTP/1.1 200 ") {
-        return Ok(());
-    }
-    let status = answer.lines().next().unwrap_or("an empty answer");
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    Err(format!("GET /readyz: {status} {body}"))
 }
 
 /// Set by whoever has just built the whole workspace, as `cargo dev test` does. A package built by itself is not the same

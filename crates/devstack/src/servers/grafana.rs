@@ -9,8 +9,7 @@ use anyhow::{Context, Result};
 use rustix::process::Signal;
 
 use super::home::Home;
-use super::prometheus::answers;
-use super::server::{Ready, Server, start_on_free_port};
+use super::server::{Ready, Server, answers_ok, start_on_free_port};
 use crate::supervise::Program;
 
 /// Where packages put it: the folder with `bin`, `conf` and `public`.
@@ -148,5 +147,5 @@ fn program(
         end_signal: Signal::TERM,
         end_grace: Duration::from_secs(5),
     };
-    (program, Box::new(move |_| answers(port, "/api/health")))
+    (program, Box::new(move |_| answers_ok(port, "/api/health")))
 }

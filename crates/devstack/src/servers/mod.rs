@@ -20,5 +20,5 @@ pub use prometheus::{Prometheus, PrometheusOptions, Target};
 pub use rabbitmq::{RabbitMq, RabbitMqOptions};
 pub use redis::{Redis, RedisOptions};
 pub use server::Server;
-pub(crate) use server::start_on_free_port;
+pub(crate) use server::{answers_ok, start_on_free_port};
 pub use shared::{shared_postgres, shared_rabbitmq, shared_redis};

@@ -1,7 +1,5 @@
 //! A private Prometheus, with the configuration of this repository and targets of its own.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,10 +10,9 @@ use serde_json::json;
 
 use super::home::Home;
 use super::programs::ServerKind;
-use super::server::{Ready, Server, start_on_free_port};
+use super::server::{Ready, Server, answers_ok, start_on_free_port};
 use crate::supervise::Program;
 
-const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// As `config/prometheus/prometheus.yml` has it.
 const SHIPPED_INTERVALS: [&str; 3] = [
     "scrape_interval: 5s",
@@ -154,29 +151,5 @@ fn program(path: &Path, home: &Home, port: u16) -> (Program, Ready) {
         end_signal: Signal::TERM,
         end_grace: Duration::from_secs(5),
     };
-    (program, Box::new(move |_| answers(port, "/-/ready")))
-}
-
-/// One `GET`.
-pub(super) fn answers(port: u16, path: &str) -> Result<(), String> {
-    let ask = || -> std::io::Result<String> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut stream = TcpStream::connect_timeout(&address, PROBE_TIMEOUT)?;
-        stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
-        )?;
-        let mut answer = Vec::new();
-        stream.take(16 * 1024).read_to_end(&mut answer)?;
-        Ok(String::from_utf8_lossy(&answer).into_owned())
-    };
-    let answer = ask().map_err(|error| format!("GET {path}: {error}"))?;
-    if answer.starts_with("HTTP/1.1 200 ") {
-        return Ok(());
-    }
-    Err(format!(
-        "GET {path}: {}",
-        answer.lines().next().unwrap_or("an empty answer")
-    ))
+    (program, Box::new(move |_| answers_ok(port, "/-/ready")))
 }

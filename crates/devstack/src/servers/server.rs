@@ -1,5 +1,7 @@
 //! What every server has in common: a process on a port that can be watched, signalled, restarted and stopped.
 
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,10 +15,35 @@ use crate::supervise::{Program, Supervised};
 
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const READY_POLL: Duration = Duration::from_millis(10);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 const START_TRIES: u32 = 5;
 
 /// Asks a server once whether it answers; gets its pid. The error is its status in words.
 pub(crate) type Ready = Box<dyn Fn(u32) -> Result<(), String> + Send + Sync>;
+
+/// Asks with one `GET` whether a server on a port of this machine answers 200. Written out, because this is asked before there
+/// is a runtime to ask with.
+pub(crate) fn answers_ok(port: u16, path: &str) -> Result<(), String> {
+    let ask = || -> std::io::Result<String> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut stream = TcpStream::connect_timeout(&address, PROBE_TIMEOUT)?;
+        stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
+        )?;
+        let mut answer = Vec::new();
+        stream.take(16 * 1024).read_to_end(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    };
+    let answer = ask().map_err(|error| format!("GET {path}: {error}"))?;
+    if answer.starts_with("HTTP/1.1 200 ") {
+        return Ok(());
+    }
+    let status = answer.lines().next().unwrap_or("an empty answer");
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    Err(format!("GET {path}: {status} {body}"))
+}
 
 /// A private server. Dropping the last handle ends its process and removes its folder if that is a temporary one.
 #[derive(Clone)]
