@@ -19,9 +19,9 @@ const DROP_INDEXES: &str = "\
     ALTER TABLE stock_ledger DROP CONSTRAINT stock_ledger_request; \
     DROP INDEX stock_ledger_order, stock_ledger_buyer";
 
-/// Of all indexes but the primary key, as the migrations made them.
+/// How the migrations made them.
 const INDEXES: &str = "\
-    SELECT pg_get_indexdef(indexrelid) FROM pg_index WHERE indrelid = 'stock_ledger'::regclass AND NOT indisprimary";
+    SELECT pg_get_indexdef(index) FROM unnest('{stock_ledger_request, stock_ledger_order, stock_ledger_buyer}'::regclass[]) index";
 
 /// The index of request ids is left as full as insertions in random order leave one, not as full as a fresh one is.
 const RESTORE_REQUEST_IDS: &str = "\

@@ -22,9 +22,10 @@ async fn bench(arguments: &[&str], out: &Path) -> Output {
 }
 
 #[tokio::test]
-async fn a_round_of_three_designs_balances_its_books_and_writes_json_and_a_page() {
+async fn a_round_of_some_designs_balances_its_books_and_writes_json_and_a_page() {
     let folder = tempfile::tempdir().unwrap();
-    let output = bench(&["--quick", "--rounds", "1", "--only", "hotstock"], folder.path()).await;
+    let only = "hotstock,full_ledger_random_ids";
+    let output = bench(&["--quick", "--rounds", "1", "--only", only], folder.path()).await;
     let (said, errors) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
@@ -34,7 +35,7 @@ async fn a_round_of_three_designs_balances_its_books_and_writes_json_and_a_page(
 
     let json = std::fs::read_to_string(folder.path().join("bench.json")).unwrap();
     let json: Value = serde_json::from_str(&json).unwrap();
-    for subject in ["hotstock", "ordinary", "nothing"] {
+    for subject in ["hotstock", "ordinary", "nothing", "full_ledger_random_ids"] {
         let rate = json["subjects"][subject]["per_second"]["median"]
             .as_f64()
             .unwrap();
