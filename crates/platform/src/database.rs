@@ -54,10 +54,9 @@ const CONNECT_RETRY: Duration = Duration::from_secs(1);
 const HEALTH_CONNECTIONS: usize = 2;
 /// An instance that stops in the middle of a transaction must not keep its row locks for long.
 const IDLE_IN_TRANSACTION_TIMEOUT_MS: u64 = 2_000;
-/// Our statements look rows up by key and are prepared once per connection. One plan serves all: for a handful of rows
-/// Postgres would plan anew each time, which takes a quarter of its time for a single sale. But a plan made while a table was
-/// empty reads the whole table, and would be kept while the table grows under a sale; so that is forbidden.
-const ONE_PLAN_FOR_ALL: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off";
+/// Our statements look rows up by key and are prepared once per connection. A plan made while a table was empty reads
+/// the whole table; without this it would be kept until the next ANALYZE, while the table grows under a sale.
+const PLANS_OUTLIVE_SMALL_TABLES: &str = "SET enable_seqscan = off";
 /// After this long without an acknowledgement the peer counts as gone (Linux only).
 const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
@@ -107,7 +106,7 @@ pub fn pool(name: &'static str, config: &DatabaseConfig) -> Result<Pool, Databas
     options.connect_timeout(connect_timeout);
     let settings = format!(
         "SET lock_timeout = {}; SET statement_timeout = {}; \
-         SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_TIMEOUT_MS}; {ONE_PLAN_FOR_ALL}",
+         SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_TIMEOUT_MS}; {PLANS_OUTLIVE_SMALL_TABLES}",
         config.lock_timeout_ms, config.statement_timeout_ms
     );
     let runtime = Handle::current();
