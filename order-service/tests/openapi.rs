@@ -1,7 +1,5 @@
 //! The description of the API: what it says, and that it can be read with nothing but the service.
 
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
-
 use actix_web::App;
 use actix_web::test::{TestRequest, call_service, init_service, read_body_json};
 use contracts::error::ErrorCode;
