@@ -92,7 +92,7 @@ impl RunArgs {
         let own = std::env::current_exe()?;
         let beside = own.parent().context("this program is in no folder")?;
         let (rounds, seconds, warm_up, fills) = if self.quick {
-            (2, 1, Duration::from_millis(300), 1)
+            (2, 1, Duration::from_millis(100), 1)
         } else {
             (3, 8, Duration::from_secs(2), 40)
         };
