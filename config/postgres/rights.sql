@@ -29,4 +29,8 @@ BEGIN
         EXECUTE format('ALTER TABLE %s OWNER TO %I', made, owner);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON TABLE %s TO %I', made, app);
     END LOOP;
+    -- Those of identity columns belong to whoever has the table.
+    FOR made IN SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'S' LOOP
+        EXECUTE format('GRANT USAGE ON SEQUENCE %s TO %I', made, app);
+    END LOOP;
 END $$;

@@ -2,6 +2,8 @@
 
 use anyhow::{Context, Result};
 use devstack::{Postgres, Redis, RedisOptions, TestStack, shared_postgres};
+use platform::config::Secret;
+use platform::database::migrate;
 use reqwest::Method;
 use serde_json::json;
 use tokio_postgres::NoTls;
@@ -92,9 +94,29 @@ async fn the_services_work_with_exactly_the_rights_that_are_shipped() -> Result<
     redis_refuses(&redis.gate_url(), product).await
 }
 
-async fn refuses(url: &str, statements: &[(&str, &str)]) -> Result<()> {
+/// A stack that was begun before there were roles goes on with them.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_there_before_the_roles_is_theirs_as_well() -> Result<()> {
+    let postgres = shared_postgres().await?;
+    let name = format!("before_{}", std::process::id());
+    let before = Secret::new(postgres.create_database(&name).await?);
+    migrate(&before, order_service::db::migrations()).await?;
+    let roles = postgres.create_database_with_roles(&name).await?;
+    let next = "SELECT nextval('orders_id_seq'); SELECT FROM orders; SELECT FROM outbox";
+    connect(&roles.app).await?.batch_execute(next).await?;
+    let change = "ALTER TABLE orders ADD COLUMN more int";
+    connect(&roles.owner).await?.batch_execute(change).await?;
+    refuses(&roles.app, &FORBIDDEN_TO_ORDERS).await
+}
+
+async fn connect(url: &str) -> Result<tokio_postgres::Client> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     tokio::spawn(connection);
+    Ok(client)
+}
+
+async fn refuses(url: &str, statements: &[(&str, &str)]) -> Result<()> {
+    let client = connect(url).await?;
     for (statement, why) in statements {
         let error = client
             .batch_execute(statement)
