@@ -89,10 +89,14 @@ impl App {
         let hot = Arc::new(HotProducts::default());
         let (loader, loading) = Loader::start(gate.clone(), database.clone(), hot.clone());
         let (settler, settling) = Settler::start(gate.clone(), &config.gate);
+        // Shares of the deadline for waiting; the rest is for the work itself. What was decided too late for whoever
+        // asked would be work for nobody.
+        let request_deadline = config.server.request_deadline();
         let (ledger, deciding) = Ledger::start(
             pool("decisions", &config.decision_database())?,
             settler.clone(),
             &config.ledger,
+            request_deadline / 2,
         );
         let (admission, admitting) = AdmissionQueue::start(
             gate.clone(),
@@ -100,6 +104,7 @@ impl App {
             settler,
             loader.clone(),
             &config.gate,
+            request_deadline / 4,
         );
         let reconciler = Reconciler {
             gate: gate.clone(),
@@ -131,7 +136,6 @@ impl App {
             tokio::spawn(count_dead_letters(dead_letters.clone())),
         ];
         workers.extend(watching);
-        let request_deadline = config.server.request_deadline();
         let app = Self {
             pool: database,
             gate,

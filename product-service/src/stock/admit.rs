@@ -6,8 +6,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use platform::batch::{Batcher, Refused, queue};
+use platform::batch::{Batcher, Refused, queue_within};
 use tokio::task::JoinHandle;
 
 use super::load::Loader;
@@ -31,7 +32,7 @@ pub struct AdmissionQueue {
 
 impl AdmissionQueue {
     /// Starts the admitting task. It ends, after the last request was answered or forwarded, once every clone is
-    /// dropped.
+    /// dropped. What would wait longer than `wait_max` is not taken on.
     #[must_use]
     pub fn start(
         gate: Arc<Gate>,
@@ -39,8 +40,9 @@ impl AdmissionQueue {
         settler: Settler,
         loader: Loader,
         config: &GateConfig,
+        wait_max: Duration,
     ) -> (Self, JoinHandle<()>) {
-        let (batcher, mut batches) = queue("admit", config.queue_capacity);
+        let (batcher, mut batches) = queue_within("admit", config.queue_capacity, wait_max);
         let flush_max = config.flush_max;
         let admitter = Admitter { gate, ledger, loader };
         let flusher = tokio::spawn(async move {
