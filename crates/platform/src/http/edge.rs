@@ -7,7 +7,7 @@
 
 use super::Problem;
 use super::auth::admit;
-use super::limits::Limits;
+use super::limits::{Last, Limits, Unread};
 use super::watched::{self, Watched};
 use crate::metrics;
 use actix_web::body::{EitherBody, MessageBody};
@@ -139,7 +139,8 @@ fn write_error(error: Error, locale: Locale) -> Error {
             body_of(&problem, locale)
         }
     };
-    let response: HttpResponse = response.set_body(body).map_into_boxed_body();
+    let unread = response.extensions_mut().remove::<Unread>();
+    let response: HttpResponse = response.set_body(Last::new(body, unread)).map_into_boxed_body();
     InternalError::from_response(error, response).into()
 }
 

@@ -51,6 +51,7 @@ async fn beyond_what_may_be_in_flight_requests_are_told_to_come_back_and_keep_th
 
     server.gate.add_permits(1);
     devstack::wait_for("a place", PATIENCE, async || {
+        let mut client = Client::to(server.public).await;
         client.send(post("/items", r#"{"quantity":3}"#)).await;
         let answer = client.answer().await;
         (answer.status == 200).then_some(()).ok_or(answer.body)
@@ -59,9 +60,9 @@ async fn beyond_what_may_be_in_flight_requests_are_told_to_come_back_and_keep_th
     .unwrap();
     // Who hangs up leaves his place.
     drop(held);
-    let mut clients = [Client::to(server.public).await, Client::to(server.public).await];
     devstack::wait_for("both places", PATIENCE, async || {
         // Held at the same time.
+        let mut clients = [Client::to(server.public).await, Client::to(server.public).await];
         clients[0].send(get("/held")).await;
         clients[1].send(get("/held")).await;
         server.gate.add_permits(2);
@@ -108,6 +109,7 @@ async fn a_client_beyond_its_rate_is_told_when_to_come_back_and_is_served_then()
         assert_eq!(client.answer().await.status, 200, "health has no rate");
     }
     devstack::wait_for("its turn", PATIENCE, async || {
+        let mut client = Client::to(server.public).await;
         client.send(post("/items", r#"{"quantity":3}"#)).await;
         let answer = client.answer().await;
         (answer.status == 200).then_some(()).ok_or(answer.body)

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 /// Longer than anything here takes, on a machine that is busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// The time-outs of a service that is to lose patience.
-pub(crate) const SHORT_MS: u64 = 400;
+pub(crate) const SHORT_MS: u64 = 1_500;
 
 pub(crate) const RULES: &[Rule] = &[
     Rule {

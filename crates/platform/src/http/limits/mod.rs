@@ -12,6 +12,7 @@ mod connections;
 mod in_flight;
 mod rate;
 
+pub(super) use body::{Last, Unread};
 pub(crate) use connections::Connections;
 
 use std::sync::Arc;
