@@ -11,6 +11,7 @@ mod endings;
 mod exactly_n;
 mod hang_ups;
 mod mixed_quantities;
+mod overload;
 mod races;
 mod scenarios;
 mod shop;
