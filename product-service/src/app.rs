@@ -89,8 +89,8 @@ impl App {
         let hot = Arc::new(HotProducts::default());
         let (loader, loading) = Loader::start(gate.clone(), database.clone(), hot.clone());
         let (settler, settling) = Settler::start(gate.clone(), &config.gate);
-        // Shares of the deadline for waiting; the rest is for the work itself. What was decided too late for whoever
-        // asked would be work for nobody.
+        // What is decided too late for whoever asked is work for nobody: half of the time is for waiting. (The gate's
+        // queue needs no such bound: it goes by at once, or the breaker opens.)
         let request_deadline = config.server.request_deadline();
         let (ledger, deciding) = Ledger::start(
             pool("decisions", &config.decision_database())?,
@@ -104,7 +104,6 @@ impl App {
             settler,
             loader.clone(),
             &config.gate,
-            request_deadline / 4,
         );
         let reconciler = Reconciler {
             gate: gate.clone(),

@@ -298,13 +298,13 @@ fn loopback_only(config: &ServerConfig) -> Result<(), ServeError> {
     Ok(())
 }
 
-/// Descriptors beside those of connections: stores, logs, what a restart needs for a moment.
+/// Descriptors beside those of public connections: the admin listener, stores, logs.
 const DESCRIPTORS_BESIDE: u64 = 1_000;
 
 /// Many systems start programs with 1,024 descriptors and let them take more. Without one, a connection cannot even be
 /// closed: nobody would be served.
 fn allow_descriptors(config: &ServerConfig) {
-    let wanted = 2 * config.limits.connections_max as u64 + DESCRIPTORS_BESIDE;
+    let wanted = config.limits.connections_max as u64 + DESCRIPTORS_BESIDE;
     let now = getrlimit(Resource::Nofile);
     if now.current.is_none_or(|current| current >= wanted) {
         return;
@@ -318,7 +318,7 @@ fn allow_descriptors(config: &ServerConfig) {
         tracing::warn!(
             wanted,
             possible,
-            "fewer descriptors than both listeners may have connections (server.limits.connections_max)"
+            "fewer descriptors than connections may need (server.limits.connections_max)"
         );
     }
 }

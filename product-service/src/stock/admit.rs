@@ -6,9 +6,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use platform::batch::{Batcher, Refused, queue_within};
+use platform::batch::{Batcher, Refused, queue};
 use tokio::task::JoinHandle;
 
 use super::load::Loader;
@@ -32,7 +31,7 @@ pub struct AdmissionQueue {
 
 impl AdmissionQueue {
     /// Starts the admitting task. It ends, after the last request was answered or forwarded, once every clone is
-    /// dropped. What would wait longer than `wait_max` is not taken on.
+    /// dropped.
     #[must_use]
     pub fn start(
         gate: Arc<Gate>,
@@ -40,9 +39,8 @@ impl AdmissionQueue {
         settler: Settler,
         loader: Loader,
         config: &GateConfig,
-        wait_max: Duration,
     ) -> (Self, JoinHandle<()>) {
-        let (batcher, mut batches) = queue_within("admit", config.queue_capacity, wait_max);
+        let (batcher, mut batches) = queue("admit", config.queue_capacity);
         let flush_max = config.flush_max;
         let admitter = Admitter { gate, ledger, loader };
         let flusher = tokio::spawn(async move {

@@ -16,3 +16,4 @@ mod races;
 mod scenarios;
 mod shop;
 mod twins;
+mod viewers;
