@@ -8,14 +8,17 @@
 use crate::config::ServerConfig;
 use crate::http::auth::{ADMIN, Auth, Door, OPEN, Rule};
 use crate::http::health::Health;
+use crate::http::limits::{Connections, Limits};
 use crate::http::{self, edge};
 use crate::telemetry::Metrics;
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::web::ServiceConfig;
 use actix_web::{App, HttpResponse, HttpServer, web};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,10 +27,6 @@ use tokio_util::sync::CancellationToken;
 /// Connections the kernel keeps until they are accepted. A sale opens thousands within a second; with the usual 128
 /// the rest would be dropped and come back a second later. (The kernel caps it at its own `somaxconn`.)
 const ACCEPT_BACKLOG: u32 = 4096;
-/// A client that does not finish its request head in this time is cut off.
-const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Idle connections are kept longer than usual load balancers keep theirs, so that it is they who close.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const ADMIN_WORKERS: usize = 1;
 
 /// Why the service could not serve.
@@ -87,6 +86,7 @@ impl Listeners {
         if auth.is_off() {
             loopback_only(config)?;
         }
+        allow_descriptors(config);
         let bind = |key, address| listen(address).map_err(|source| ServeError::Bind { key, address, source });
         Ok(Listeners {
             public: bind("server.bind", config.bind)?,
@@ -163,9 +163,9 @@ where
     let public_server = server(
         config,
         config.worker_count(),
-        listeners.public.0,
+        ("public", listeners.public.0),
         public_stop.clone(),
-        mount(health.clone(), public_door, public),
+        mount(health.clone(), public_door, Limits::public(config), public),
     )
     .map_err(|source| ServeError::Server {
         listener: "public",
@@ -187,9 +187,9 @@ where
     let admin_server = server(
         config,
         ADMIN_WORKERS,
-        listeners.admin.0,
+        ("admin", listeners.admin.0),
         admin_stop.clone(),
-        mount(health.clone(), admin_door, with_metrics),
+        mount(health.clone(), admin_door, Limits::admin(config), with_metrics),
     )
     .map_err(|source| ServeError::Server {
         listener: "admin",
@@ -230,12 +230,19 @@ where
     public_result.and(admin_result)
 }
 
-fn mount<R>(health: Health, door: Door, routes: R) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static
+fn mount<R>(
+    health: Health,
+    door: Door,
+    limits: Limits,
+    routes: R,
+) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static
 where
     R: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
     move |cfg| {
         cfg.app_data(door.clone());
+        // One for each thread, so that a request's hold on it is the thread's own.
+        cfg.app_data(Rc::new(limits.clone()));
         health.configure(cfg);
         routes(cfg);
     }
@@ -244,7 +251,7 @@ where
 fn server<R>(
     config: &ServerConfig,
     workers: usize,
-    listener: TcpListener,
+    (name, listener): (&'static str, TcpListener),
     stop: CancellationToken,
     routes: R,
 ) -> io::Result<Server>
@@ -252,6 +259,8 @@ where
     R: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
     let body_limit = config.body_limit_bytes;
+    let limits = &config.limits;
+    let connections = Connections::new(name, limits.connections_max);
     let server = HttpServer::new(move || {
         App::new()
             .wrap(from_fn(edge))
@@ -260,8 +269,11 @@ where
     });
     let server = server
         .workers(workers)
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(REQUEST_HEAD_TIMEOUT)
+        .on_connect(move |stream, connection| connections.accepted(stream, connection))
+        // Per thread, and one that has as many stops accepting: ours is for all, and comes first.
+        .max_connections(limits.connections_max.saturating_add(1))
+        .keep_alive(Duration::from_millis(limits.idle_timeout_ms))
+        .client_request_timeout(Duration::from_millis(limits.head_timeout_ms))
         .tcp_nodelay(true)
         .shutdown_timeout(config.shutdown_grace().as_millis().div_ceil(1_000) as u64)
         .shutdown_signal(stop.cancelled_owned())
@@ -284,6 +296,31 @@ fn loopback_only(config: &ServerConfig) -> Result<(), ServeError> {
          development only."
     );
     Ok(())
+}
+
+/// Descriptors beside those of public connections: the admin listener, stores, logs.
+const DESCRIPTORS_BESIDE: u64 = 1_000;
+
+/// Many systems start programs with 1,024 descriptors and let them take more. Without one, a connection cannot even be
+/// closed: nobody would be served.
+fn allow_descriptors(config: &ServerConfig) {
+    let wanted = config.limits.connections_max as u64 + DESCRIPTORS_BESIDE;
+    let now = getrlimit(Resource::Nofile);
+    if now.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let possible = now.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    let new = Rlimit {
+        current: Some(possible),
+        ..now
+    };
+    if setrlimit(Resource::Nofile, new).is_err() || possible < wanted {
+        tracing::warn!(
+            wanted,
+            possible,
+            "fewer descriptors than connections may need (server.limits.connections_max)"
+        );
+    }
 }
 
 /// A listening socket with a backlog of our own, which the standard library does not offer.

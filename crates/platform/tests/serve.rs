@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use actix_web::{HttpResponse, web};
-use platform::config::ServerConfig;
+use platform::config::{LimitsConfig, ServerConfig};
 use platform::http::auth::Auth;
 use platform::http::health::Health;
 use platform::serve::{Listeners, ServeError, run};
@@ -26,6 +26,16 @@ fn config() -> ServerConfig {
         body_limit_bytes: 1024,
         request_deadline_ms: 1_000,
         shutdown_grace_ms: 5_000,
+        limits: LimitsConfig {
+            connections_max: 100,
+            head_timeout_ms: 5_000,
+            body_timeout_ms: 5_000,
+            idle_timeout_ms: 75_000,
+            head_limit_bytes: 16_384,
+            in_flight_max: 100,
+            requests_per_s: 0,
+            burst: 100,
+        },
     }
 }
 
