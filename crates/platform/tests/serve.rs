@@ -25,6 +25,7 @@ fn config() -> ServerConfig {
         workers: 2,
         body_limit_bytes: 1024,
         request_deadline_ms: 1_000,
+        shutdown_delay_ms: 0,
         shutdown_grace_ms: 5_000,
     }
 }
