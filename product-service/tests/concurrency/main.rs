@@ -12,6 +12,7 @@ mod exactly_n;
 mod hang_ups;
 mod mixed_quantities;
 mod races;
+mod rolling;
 mod scenarios;
 mod shop;
 mod twins;

@@ -14,7 +14,7 @@ use crate::catalogue;
 use crate::load::{self, Arrivals, Choice, FlashSale, Progress, Stores, Tally, Verdict, Via};
 
 /// Units of each product at first; what is sold is put in again.
-pub const STOCK: i64 = 50_000;
+pub const STOCK: i64 = 20_000;
 /// Of the buyers who got something by a decrease.
 pub const CANCEL_RATIO: f64 = 0.3;
 /// Most buyers want the same few products.
@@ -22,7 +22,7 @@ const ZIPF_EXPONENT: f64 = 1.1;
 /// The books of a long sale are long to read.
 const BALANCED_WITHIN: Duration = Duration::from_secs(120);
 /// In the open model buyers wait for a free client; so there are more of them.
-const CLIENTS_OPEN: usize = 4;
+const CLIENTS_OPEN: usize = 2;
 
 /// One way to buy.
 #[derive(Clone, Copy, Debug)]
@@ -40,17 +40,17 @@ pub const LANES: [Lane; 3] = [
     Lane {
         via: Via::Decrease,
         products: 20,
-        clients: 48,
+        clients: 192,
     },
     Lane {
         via: Via::V1,
         products: 5,
-        clients: 8,
+        clients: 32,
     },
     Lane {
         via: Via::V2,
         products: 5,
-        clients: 8,
+        clients: 32,
     },
 ];
 
