@@ -13,7 +13,7 @@ use crate::shop::Shop;
 
 const CLIENTS: usize = 24;
 /// Sales before the first restart, between two of them, and after the last.
-const SALES: usize = 150;
+const SALES: usize = 50;
 
 #[derive(Default)]
 struct Run {
