@@ -1,9 +1,11 @@
 //! The two listeners of a service, and how it stops.
 //!
 //! The public listener has the service's API and health; the admin listener has the admin API, health and metrics.
-//! On SIGTERM or SIGINT readiness turns to draining, the public listener closes, requests in flight end within the
-//! grace, then the admin listener closes and [`run`] returns. What the service holds behind its handlers (queues,
-//! workers) is drained by the service afterwards.
+//! On SIGTERM or SIGINT readiness turns to draining while everything is served for `server.shutdown_delay_ms` more, every
+//! answer with `Connection: close`. Then the public listener closes, with it connections on which nothing is under way;
+//! requests in flight end within the grace, then the admin listener closes and [`run`] returns. What the service holds
+//! behind its handlers (queues, workers) is drained by the service afterwards. A second signal ends the process at once,
+//! as kill -9 would: what was answered is in the ledger, the rest is asked for again.
 
 use crate::config::ServerConfig;
 use crate::http::auth::{ADMIN, Auth, Door, OPEN, Rule};
@@ -11,8 +13,10 @@ use crate::http::health::Health;
 use crate::http::limits::{Connections, Limits};
 use crate::http::{self, edge};
 use crate::telemetry::Metrics;
-use actix_web::dev::Server;
-use actix_web::middleware::from_fn;
+use actix_web::body::MessageBody;
+use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
+use actix_web::middleware::{Next, from_fn};
 use actix_web::web::ServiceConfig;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -116,7 +120,7 @@ impl Listeners {
     }
 }
 
-/// A token that is cancelled by SIGTERM or SIGINT.
+/// A token that is cancelled by SIGTERM or SIGINT. The second of them ends the process, with status 128 + its number.
 ///
 /// # Errors
 /// [`ServeError::Signal`] when a handler cannot be installed.
@@ -129,12 +133,18 @@ pub fn stop_on_signal() -> Result<CancellationToken, ServeError> {
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     tokio::spawn(async move {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => ("SIGTERM", SignalKind::terminate()),
+                _ = interrupt.recv() => ("SIGINT", SignalKind::interrupt()),
+            }
         };
-        tracing::info!(signal = name, "stopping");
+        let (name, _) = next().await;
+        tracing::info!(signal = name, "stopping; another signal ends it at once");
         stopped.cancel();
+        let (name, kind) = next().await;
+        tracing::warn!(signal = name, "ending at once");
+        std::process::exit(128 + kind.as_raw_value());
     });
     Ok(stop)
 }
@@ -165,6 +175,7 @@ where
         config.worker_count(),
         ("public", listeners.public.0),
         public_stop.clone(),
+        health.clone(),
         mount(health.clone(), public_door, Limits::public(config), public),
     )
     .map_err(|source| ServeError::Server {
@@ -189,6 +200,7 @@ where
         ADMIN_WORKERS,
         ("admin", listeners.admin.0),
         admin_stop.clone(),
+        health.clone(),
         mount(health.clone(), admin_door, Limits::admin(config), with_metrics),
     )
     .map_err(|source| ServeError::Server {
@@ -216,8 +228,9 @@ where
     };
     let stopping = async {
         stop.cancelled().await;
-        // Readiness first: a load balancer that asks meanwhile must not send more.
+        // Readiness first: a load balancer that asks meanwhile must not send more, and gets the time to ask.
         health.drain();
+        tokio::time::sleep(config.shutdown_delay()).await;
         public_stop.cancel();
     };
     let serving = async { tokio::join!(public_ended, admin_ended) };
@@ -253,6 +266,7 @@ fn server<R>(
     workers: usize,
     (name, listener): (&'static str, TcpListener),
     stop: CancellationToken,
+    health: Health,
     routes: R,
 ) -> io::Result<Server>
 where
@@ -262,8 +276,9 @@ where
     let limits = &config.limits;
     let connections = Connections::new(name, limits.connections_max);
     let server = HttpServer::new(move || {
+        let health = health.clone();
         App::new()
-            .wrap(from_fn(edge))
+            .wrap(from_fn(move |req, next| leave_taking(health.clone(), req, next)))
             .configure(|cfg| http::configure(cfg, body_limit))
             .configure(routes.clone())
     });
@@ -279,6 +294,20 @@ where
         .shutdown_signal(stop.cancelled_owned())
         .listen(listener)?;
     Ok(server.run())
+}
+
+/// [`edge()`]; and who is answered by an instance that is going away is told to come over another connection.
+async fn leave_taking<B: MessageBody + 'static>(
+    health: Health,
+    req: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let mut answer = edge(req, next).await?;
+    if health.is_draining() {
+        let head = answer.response_mut().head_mut();
+        head.set_connection_type(ConnectionType::Close);
+    }
+    Ok(answer)
 }
 
 /// Without keys whoever reaches a listener may do everything.

@@ -42,7 +42,10 @@ pub struct ServerConfig {
     pub body_limit_bytes: usize,
     /// How long a request may wait for its outcome, in milliseconds, 50..=60000. Kept by the services, not here.
     pub request_deadline_ms: u64,
-    /// How long requests in flight may take to end after SIGTERM, in milliseconds, 0..=600000; rounded up to seconds.
+    /// How long an instance that is told to stop goes on serving while it says that it is not ready, so that balancers
+    /// stop sending to it, in milliseconds, 0..=600000.
+    pub shutdown_delay_ms: u64,
+    /// How long requests in flight may take to end after that, in milliseconds, 0..=600000; rounded up to seconds.
     pub shutdown_grace_ms: u64,
     /// What is turned away at the door.
     pub limits: LimitsConfig,
@@ -123,6 +126,7 @@ impl ServerConfig {
             self.request_deadline_ms,
             50..=60_000,
         )?;
+        in_range("server.shutdown_delay_ms", self.shutdown_delay_ms, 0..=600_000)?;
         in_range("server.shutdown_grace_ms", self.shutdown_grace_ms, 0..=600_000)?;
         self.limits.validate()?;
         if self.bind == self.admin_bind && self.bind.port() != 0 {
@@ -146,6 +150,11 @@ impl ServerConfig {
     /// `request_deadline_ms` as a duration.
     pub fn request_deadline(&self) -> Duration {
         Duration::from_millis(self.request_deadline_ms)
+    }
+
+    /// `shutdown_delay_ms` as a duration.
+    pub fn shutdown_delay(&self) -> Duration {
+        Duration::from_millis(self.shutdown_delay_ms)
     }
 
     /// `shutdown_grace_ms` as a duration.
@@ -316,6 +325,7 @@ mod tests {
             workers: 0,
             body_limit_bytes: 16_384,
             request_deadline_ms: 1_000,
+            shutdown_delay_ms: 0,
             shutdown_grace_ms: 10_000,
             limits: LimitsConfig {
                 connections_max: 100,
