@@ -5,12 +5,16 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use contracts::error::{ErrorBody, ErrorCode};
 use contracts::messaging::TRACE_CONTEXT;
 use contracts::stock::{DecreaseByOrder, IncreaseByOrder};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Method, Request, Response};
 use platform::config::Secret;
+use platform::http_client::{HttpClient, HttpClientError, NoAnswer, Peer};
 use platform::trace::{Kind, TraceContext, Work};
-use reqwest::{Client, RequestBuilder, Response};
+use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::config::ProductConfig;
@@ -34,8 +38,7 @@ pub enum Answer {
 /// Asks product-service. Cheap to clone; connections are kept.
 #[derive(Clone)]
 pub struct ProductClient {
-    client: Client,
-    url: String,
+    client: HttpClient,
     key: Secret,
     timeout: Duration,
 }
@@ -44,18 +47,18 @@ impl ProductClient {
     /// Connects nothing yet.
     ///
     /// # Errors
-    /// When the client cannot be built.
-    pub fn new(config: &ProductConfig) -> reqwest::Result<Self> {
-        let client = Client::builder()
-            .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
-            .tcp_nodelay(true)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
+    /// [`HttpClientError`] naming the key that is wrong.
+    pub fn new(config: &ProductConfig) -> Result<Self, HttpClientError> {
+        let client = HttpClient::new(Peer {
+            url: &config.url,
+            url_key: "product.url",
+            ca_file: &config.ca_file,
+            ca_key: "product.ca_file",
+            connect_timeout: Duration::from_millis(config.connect_timeout_ms),
+        })?;
         Ok(Self {
             client,
             key: config.key.clone(),
-            url: config.url.expose().trim_end_matches('/').to_owned(),
             timeout: Duration::from_millis(config.timeout_ms),
         })
     }
@@ -83,10 +86,6 @@ impl ProductClient {
             Action::Increase(_) => ("increase-by-order", attempt.increase_id()),
         };
         let work = Work::caused_by(cause, Kind::Client, what, &key);
-        let mut request = self.patch(order, what, &key);
-        if let Some(context) = work.context {
-            request = request.header(TRACE_CONTEXT, context.to_string());
-        }
         let request = match action {
             Action::Decrease => {
                 let body = DecreaseByOrder {
@@ -95,7 +94,7 @@ impl ProductClient {
                     buyer_id: order.buyer_id.clone(),
                     request_id: None,
                 };
-                request.json(&body)
+                self.patch(order, what, &key, work.context, &body)
             }
             Action::Increase(reason) => {
                 let body = IncreaseByOrder {
@@ -105,13 +104,16 @@ impl ProductClient {
                     request_id: None,
                     voids: None,
                 };
-                request.json(&body)
+                self.patch(order, what, &key, work.context, &body)
             }
         };
-        let answer = match request.timeout(left).send().await {
-            Ok(response) => read(response).await,
-            Err(error) if error.is_connect() => Answer::Unreached(explain(&error)),
-            Err(error) => Answer::Unknown(explain(&error)),
+        let answer = match request {
+            Ok(request) => match self.client.send(request, left).await {
+                Ok(response) => read(&response),
+                Err(error @ NoAnswer::Unreached(_)) => Answer::Unreached(error.to_string()),
+                Err(error) => Answer::Unknown(error.to_string()),
+            },
+            Err(error) => Answer::Unreached(format!("not a request: {error}")),
         };
         if let Answer::Unknown(why) | Answer::Unreached(why) = &answer {
             work.failed(why);
@@ -119,25 +121,45 @@ impl ProductClient {
         answer
     }
 
-    fn patch(&self, order: &Order, what: &str, key: &str) -> RequestBuilder {
-        let url = format!("{}/v1/products/{}/stock/{what}", self.url, order.product_id);
-        let request = self.client.patch(url).header("Idempotency-Key", key);
-        match self.key.expose() {
-            "" => request,
-            key => request.bearer_auth(key),
+    fn patch(
+        &self,
+        order: &Order,
+        what: &str,
+        key: &str,
+        context: Option<TraceContext>,
+        body: &impl Serialize,
+    ) -> Result<Request<Bytes>, http::Error> {
+        let path = format!("/v1/products/{}/stock/{what}", order.product_id);
+        let mut request = self
+            .client
+            .request(Method::PATCH, &path)
+            .header("Idempotency-Key", key)
+            .header(CONTENT_TYPE, "application/json")
+            .body(Bytes::from(serde_json::to_vec(body).unwrap_or_default()))?;
+        if let Some(context) = context {
+            let context = HeaderValue::try_from(context.to_string())?;
+            request
+                .headers_mut()
+                .insert(HeaderName::from_static(TRACE_CONTEXT), context);
         }
+        if !self.key.expose().is_empty() {
+            let mut bearer = HeaderValue::try_from(format!("Bearer {}", self.key.expose()))?;
+            bearer.set_sensitive(true);
+            request.headers_mut().insert(AUTHORIZATION, bearer);
+        }
+        Ok(request)
     }
 }
 
-async fn read(response: Response) -> Answer {
+fn read(response: &Response<Bytes>) -> Answer {
     let status = response.status();
     if status.is_success() {
         return Answer::Done;
     }
-    match response.json::<ErrorBody>().await {
+    match serde_json::from_slice::<ErrorBody>(response.body()) {
         Ok(body) if is_refusal(body.error) => Answer::Refused(body.error),
         Ok(body) => Answer::Unknown(format!("{status}: {}", body.error)),
-        Err(error) => Answer::Unknown(format!("{status}: {}", explain(&error))),
+        Err(error) => Answer::Unknown(format!("{status}: {error}")),
     }
 }
 
@@ -160,21 +182,6 @@ fn is_refusal(code: ErrorCode) -> bool {
             | ProductNotFound
             | IdempotencyKeyReused
     )
-}
-
-/// The error with its causes, without the address, which may have a password.
-fn explain(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() {
-        "timeout".to_owned()
-    } else {
-        "no answer".to_owned()
-    };
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

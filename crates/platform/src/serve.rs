@@ -10,6 +10,7 @@ use crate::http::auth::{ADMIN, Auth, Door, OPEN, Rule};
 use crate::http::health::Health;
 use crate::http::{self, edge};
 use crate::telemetry::Metrics;
+use crate::tls::{self, TlsError};
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::web::ServiceConfig;
@@ -26,6 +27,11 @@ use tokio_util::sync::CancellationToken;
 const ACCEPT_BACKLOG: u32 = 4096;
 /// A client that does not finish its request head in this time is cut off.
 const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// A client that does not finish its TLS handshake in this time is cut off.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Handshakes per thread that may be under way. Beyond it nobody else would be accepted, so it is as high as the number of
+/// connections a thread takes at all: silent clients must not keep others out.
+const HANDSHAKES_MAX: usize = 25_600;
 /// Idle connections are kept longer than usual load balancers keep theirs, so that it is they who close.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const ADMIN_WORKERS: usize = 1;
@@ -53,6 +59,9 @@ pub enum ServeError {
         /// The address.
         address: SocketAddr,
     },
+    /// The certificate of the listeners cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A signal handler cannot be installed.
     #[error("cannot listen for signals: {0}")]
     Signal(io::Error),
@@ -70,6 +79,8 @@ pub enum ServeError {
 pub struct Listeners {
     public: (TcpListener, SocketAddr),
     admin: (TcpListener, SocketAddr),
+    /// What both are encrypted with, or the public one alone.
+    tls: Option<rustls::ServerConfig>,
     auth: Auth,
     rules: &'static [Rule],
 }
@@ -79,18 +90,22 @@ impl Listeners {
     /// everywhere; all of the admin listener but health is for admins.
     ///
     /// # Errors
-    /// [`ServeError::Bind`] or [`ServeError::Exposed`] naming key and address.
+    /// [`ServeError::Bind`] or [`ServeError::Exposed`] naming key and address; [`ServeError::Tls`] naming key and file.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub fn bind(config: &ServerConfig, auth: Auth, rules: &'static [Rule]) -> Result<Self, ServeError> {
         if auth.is_off() {
             loopback_only(config)?;
+        } else {
+            warn_of_plain_text(config);
         }
+        let tls = tls::listener(&config.tls)?;
         let bind = |key, address| listen(address).map_err(|source| ServeError::Bind { key, address, source });
         Ok(Listeners {
             public: bind("server.bind", config.bind)?,
             admin: bind("server.admin_bind", config.admin_bind)?,
+            tls,
             auth,
             rules,
         })
@@ -160,10 +175,12 @@ where
     let (public_stop, admin_stop) = (CancellationToken::new(), CancellationToken::new());
     let (public_door, admin_door) = listeners.doors();
     let (public_address, admin_address) = (listeners.public(), listeners.admin());
+    let admin_tls = listeners.tls.clone().filter(|_| config.tls.admin);
     let public_server = server(
         config,
         config.worker_count(),
         listeners.public.0,
+        listeners.tls,
         public_stop.clone(),
         mount(health.clone(), public_door, public),
     )
@@ -188,6 +205,7 @@ where
         config,
         ADMIN_WORKERS,
         listeners.admin.0,
+        admin_tls,
         admin_stop.clone(),
         mount(health.clone(), admin_door, with_metrics),
     )
@@ -245,6 +263,7 @@ fn server<R>(
     config: &ServerConfig,
     workers: usize,
     listener: TcpListener,
+    tls: Option<rustls::ServerConfig>,
     stop: CancellationToken,
     routes: R,
 ) -> io::Result<Server>
@@ -262,10 +281,15 @@ where
         .workers(workers)
         .keep_alive(KEEP_ALIVE)
         .client_request_timeout(REQUEST_HEAD_TIMEOUT)
+        .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
+        .max_connection_rate(HANDSHAKES_MAX)
         .tcp_nodelay(true)
         .shutdown_timeout(config.shutdown_grace().as_millis().div_ceil(1_000) as u64)
-        .shutdown_signal(stop.cancelled_owned())
-        .listen(listener)?;
+        .shutdown_signal(stop.cancelled_owned());
+    let server = match tls {
+        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
+        None => server.listen(listener)?,
+    };
     Ok(server.run())
 }
 
@@ -284,6 +308,27 @@ fn loopback_only(config: &ServerConfig) -> Result<(), ServeError> {
          development only."
     );
     Ok(())
+}
+
+/// Keys and tokens are readable to everybody on the way.
+fn warn_of_plain_text(config: &ServerConfig) {
+    for (key, address, is_encrypted) in [
+        ("server.bind", config.bind, config.tls.is_on()),
+        (
+            "server.admin_bind",
+            config.admin_bind,
+            config.tls.is_on() && config.tls.admin,
+        ),
+    ] {
+        if !address.ip().is_loopback() && !is_encrypted {
+            tracing::warn!(
+                key,
+                %address,
+                "KEYS GO OVER THE WIRE IN THE CLEAR: this listener is reached from other machines and has no TLS. Set \
+                 server.tls.cert_file, or let what is in front of it speak TLS."
+            );
+        }
+    }
 }
 
 /// A listening socket with a backlog of our own, which the standard library does not offer.

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use actix_web::{HttpResponse, web};
-use platform::config::ServerConfig;
+use platform::config::{ServerConfig, ServerTlsConfig};
 use platform::http::auth::Auth;
 use platform::http::health::Health;
 use platform::serve::{Listeners, ServeError, run};
@@ -26,6 +26,7 @@ fn config() -> ServerConfig {
         body_limit_bytes: 1024,
         request_deadline_ms: 1_000,
         shutdown_grace_ms: 5_000,
+        tls: ServerTlsConfig::off(),
     }
 }
 

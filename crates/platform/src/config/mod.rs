@@ -11,6 +11,7 @@ mod auth;
 mod layers;
 mod secret;
 mod sections;
+mod tls;
 
 pub(crate) use auth::wrong;
 pub use auth::{AuthConfig, AuthMode, JwtAlgorithm, JwtConfig, MetricsReaders};
@@ -19,6 +20,9 @@ pub use secret::Secret;
 pub use sections::{
     ConsoleConfig, DatabaseConfig, LogConfig, LogFormat, ServerConfig, TelemetryConfig, in_range,
 };
+
+pub(crate) use tls::postgres_options;
+pub use tls::{ServerTlsConfig, authorities_of_tls, http_peer};
 
 use serde::Serialize;
 
