@@ -12,6 +12,7 @@
 //! - [`chaos`]: faults, singly and at random, in the middle of a sale
 //! - [`browser`]: a headless browser, for tests of pages
 //! - [`catalogue`], [`http`]: products made through the API; the client that asks
+//! - [`tls`]: throw-away certificates, and who is believed
 //! - [`report`]: a page of results with charts
 //! - [`stack_file`]: `.dev/env`, where the running stack is written down
 //! - [`wait`]: waiting for something instead of sleeping
@@ -32,6 +33,7 @@ pub mod service;
 pub mod stack_file;
 mod supervise;
 pub mod test_stack;
+pub mod tls;
 pub mod wait;
 
 pub use browser::{Browser, Screen, Tab};
@@ -42,4 +44,5 @@ pub use servers::{
 };
 pub use service::{EVERYTHING_IS_BUILT, Service, ServiceOptions, program_beside};
 pub use test_stack::TestStack;
+pub use tls::Certificates;
 pub use wait::wait_for;
