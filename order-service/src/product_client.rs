@@ -3,6 +3,8 @@
 //! What is unclear here stays unclear for the saga: only an answer that says so in the service's own words counts as a
 //! refusal, everything else as no answer.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +22,7 @@ use tokio::time::Instant;
 use crate::config::ProductConfig;
 use crate::domain::attempt::Attempt;
 use crate::domain::order::Order;
+use crate::metrics;
 use crate::saga::Action;
 
 /// What product-service said.
@@ -41,6 +44,8 @@ pub struct ProductClient {
     client: HttpClient,
     key: Secret,
     timeout: Duration,
+    /// Whether the last try reached nobody.
+    is_away: Arc<AtomicBool>,
 }
 
 impl ProductClient {
@@ -60,6 +65,7 @@ impl ProductClient {
             client,
             key: config.key.clone(),
             timeout: Duration::from_millis(config.timeout_ms),
+            is_away: Arc::default(),
         })
     }
 
@@ -118,7 +124,22 @@ impl ProductClient {
         if let Answer::Unknown(why) | Answer::Unreached(why) = &answer {
             work.failed(why);
         }
+        self.tell(&answer);
         answer
+    }
+
+    /// Tells the log when product-service cannot be reached, and why, and when it can be again.
+    fn tell(&self, answer: &Answer) {
+        match answer {
+            Answer::Unreached(why) if !self.is_away.swap(true, Ordering::Relaxed) => {
+                metrics::product_away(why)
+            }
+            Answer::Unreached(_) => {}
+            _ if self.is_away.load(Ordering::Relaxed) && self.is_away.swap(false, Ordering::Relaxed) => {
+                metrics::product_back();
+            }
+            _ => {}
+        }
     }
 
     fn patch(

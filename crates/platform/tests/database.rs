@@ -297,6 +297,25 @@ async fn a_bad_url_and_an_unreachable_server_are_clear_errors() {
     assert!(error.contains("refused") && !error.contains("pa55"), "{error}");
 }
 
+#[tokio::test]
+async fn a_server_without_tls_is_not_spoken_to_in_the_clear_where_tls_is_asked_for() {
+    let postgres = shared_postgres().await.unwrap();
+    for mode in ["require", "verify-full"] {
+        let url = Secret::new(format!("{}?sslmode={mode}", postgres.url("postgres")));
+        let error = migrate(&url, Path::new(""), MIGRATIONS)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("server does not support TLS"), "{error}");
+        let nowhere = Path::new("/nowhere/ca.pem");
+        let error = migrate(&url, nowhere, MIGRATIONS).await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("key `database.ca_file` is `/nowhere/ca.pem`"),
+            "{error}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_may_start_before_its_database() {
     let postgres = Postgres::start(PostgresOptions::default()).await.unwrap();

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "serve/tls.rs"]
+mod tls;
+
 use actix_web::{HttpResponse, web};
 use platform::config::{ServerConfig, ServerTlsConfig};
 use platform::http::auth::Auth;

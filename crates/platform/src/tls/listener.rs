@@ -121,3 +121,68 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_slice(&pem)
         .map_err(|_| TlsError::new(KEY_KEY, path, "it has no private key in PEM"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use devstack::Certificates;
+
+    fn files(of: &Certificates) -> ServerTlsConfig {
+        ServerTlsConfig {
+            cert_file: of.cert_file.clone(),
+            key_file: of.key_file.clone(),
+            admin: true,
+        }
+    }
+
+    #[test]
+    fn files_that_cannot_be_used_are_named_with_their_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let ours = Certificates::create(&dir.path().join("ours")).unwrap();
+        let others = Certificates::create(&dir.path().join("others")).unwrap();
+        let (empty, nowhere) = (dir.path().join("empty"), dir.path().join("nowhere"));
+        std::fs::write(&empty, "").unwrap();
+        for (cert_file, key_file, named, why) in [
+            (&nowhere, &ours.key_file, CERT_KEY, "No such file"),
+            (&empty, &ours.key_file, CERT_KEY, "no certificate"),
+            (&ours.key_file, &ours.key_file, CERT_KEY, "no certificate"),
+            (&ours.cert_file, &nowhere, KEY_KEY, "No such file"),
+            (&ours.cert_file, &ours.cert_file, KEY_KEY, "no private key"),
+            (&ours.cert_file, &others.key_file, KEY_KEY, "does not belong"),
+        ] {
+            let (cert_file, key_file) = (cert_file.clone(), key_file.clone());
+            let config = ServerTlsConfig {
+                cert_file,
+                key_file,
+                admin: true,
+            };
+            let error = listener(&config).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("key `{named}` is `")), "{error}");
+            assert!(error.contains(why) && !error.contains("PRIVATE"), "{error}");
+        }
+        assert!(listener(&ServerTlsConfig::off()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_renewed_certificate_is_shown_and_half_of_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let ours = Certificates::create(dir.path()).unwrap();
+        let shown = Shown::read(files(&ours)).unwrap();
+        let later = || {
+            let mut current = shown.current.lock().unwrap();
+            current.looked_at = Instant::now().checked_sub(LOOKED_AT_EVERY).unwrap();
+        };
+        let first = shown.current().cert[0].clone();
+        later();
+        assert_eq!(shown.current().cert[0], first);
+
+        std::fs::write(&ours.key_file, "-----BEGIN").unwrap();
+        later();
+        assert_eq!(shown.current().cert[0], first);
+        Certificates::create(dir.path()).unwrap();
+        // Nobody looks twice within a second.
+        assert_eq!(shown.current().cert[0], first);
+        later();
+        assert_ne!(shown.current().cert[0], first);
+    }
+}
