@@ -13,6 +13,7 @@ use crate::http::health::Health;
 use crate::http::limits::{Connections, Limits};
 use crate::http::{self, edge};
 use crate::telemetry::Metrics;
+use crate::tls::{self, TlsError};
 use actix_web::body::MessageBody;
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
@@ -31,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 /// Connections the kernel keeps until they are accepted. A sale opens thousands within a second; with the usual 128
 /// the rest would be dropped and come back a second later. (The kernel caps it at its own `somaxconn`.)
 const ACCEPT_BACKLOG: u32 = 4096;
+/// A client that does not finish its TLS handshake in this time is cut off.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const ADMIN_WORKERS: usize = 1;
 
 /// Why the service could not serve.
@@ -56,6 +59,9 @@ pub enum ServeError {
         /// The address.
         address: SocketAddr,
     },
+    /// The certificate of the listeners cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A signal handler cannot be installed.
     #[error("cannot listen for signals: {0}")]
     Signal(io::Error),
@@ -73,6 +79,8 @@ pub enum ServeError {
 pub struct Listeners {
     public: (TcpListener, SocketAddr),
     admin: (TcpListener, SocketAddr),
+    /// What both are encrypted with, or the public one alone.
+    tls: Option<rustls::ServerConfig>,
     auth: Auth,
     rules: &'static [Rule],
 }
@@ -82,19 +90,23 @@ impl Listeners {
     /// everywhere; all of the admin listener but health is for admins.
     ///
     /// # Errors
-    /// [`ServeError::Bind`] or [`ServeError::Exposed`] naming key and address.
+    /// [`ServeError::Bind`] or [`ServeError::Exposed`] naming key and address; [`ServeError::Tls`] naming key and file.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub fn bind(config: &ServerConfig, auth: Auth, rules: &'static [Rule]) -> Result<Self, ServeError> {
         if auth.is_off() {
             loopback_only(config)?;
+        } else {
+            warn_of_plain_text(config);
         }
         allow_descriptors(config);
+        let tls = tls::listener(&config.tls)?;
         let bind = |key, address| listen(address).map_err(|source| ServeError::Bind { key, address, source });
         Ok(Listeners {
             public: bind("server.bind", config.bind)?,
             admin: bind("server.admin_bind", config.admin_bind)?,
+            tls,
             auth,
             rules,
         })
@@ -170,10 +182,12 @@ where
     let (public_stop, admin_stop) = (CancellationToken::new(), CancellationToken::new());
     let (public_door, admin_door) = listeners.doors();
     let (public_address, admin_address) = (listeners.public(), listeners.admin());
+    let admin_tls = listeners.tls.clone().filter(|_| config.tls.admin);
     let public_server = server(
         config,
         config.worker_count(),
         ("public", listeners.public.0),
+        listeners.tls,
         public_stop.clone(),
         health.clone(),
         mount(health.clone(), public_door, Limits::public(config), public),
@@ -199,6 +213,7 @@ where
         config,
         ADMIN_WORKERS,
         ("admin", listeners.admin.0),
+        admin_tls,
         admin_stop.clone(),
         health.clone(),
         mount(health.clone(), admin_door, Limits::admin(config), with_metrics),
@@ -265,6 +280,7 @@ fn server<R>(
     config: &ServerConfig,
     workers: usize,
     (name, listener): (&'static str, TcpListener),
+    tls: Option<rustls::ServerConfig>,
     stop: CancellationToken,
     health: Health,
     routes: R,
@@ -289,10 +305,16 @@ where
         .max_connections(limits.connections_max.saturating_add(1))
         .keep_alive(Duration::from_millis(limits.idle_timeout_ms))
         .client_request_timeout(Duration::from_millis(limits.head_timeout_ms))
+        .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
+        // Handshakes per thread. Beyond it nobody else would be accepted: silent clients must not keep others out.
+        .max_connection_rate(limits.connections_max.saturating_add(1))
         .tcp_nodelay(true)
         .shutdown_timeout(config.shutdown_grace().as_millis().div_ceil(1_000) as u64)
-        .shutdown_signal(stop.cancelled_owned())
-        .listen(listener)?;
+        .shutdown_signal(stop.cancelled_owned());
+    let server = match tls {
+        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
+        None => server.listen(listener)?,
+    };
     Ok(server.run())
 }
 
@@ -325,6 +347,27 @@ fn loopback_only(config: &ServerConfig) -> Result<(), ServeError> {
          development only."
     );
     Ok(())
+}
+
+/// Keys and tokens are readable to everybody on the way.
+fn warn_of_plain_text(config: &ServerConfig) {
+    for (key, address, is_encrypted) in [
+        ("server.bind", config.bind, config.tls.is_on()),
+        (
+            "server.admin_bind",
+            config.admin_bind,
+            config.tls.is_on() && config.tls.admin,
+        ),
+    ] {
+        if !address.ip().is_loopback() && !is_encrypted {
+            tracing::warn!(
+                key,
+                %address,
+                "KEYS GO OVER THE WIRE IN THE CLEAR: this listener is reached from other machines and has no TLS. Set \
+                 server.tls.cert_file, or let what is in front of it speak TLS."
+            );
+        }
+    }
 }
 
 /// Descriptors beside those of public connections: the admin listener, stores, logs.

@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "serve/tls.rs"]
+mod tls;
+
 use actix_web::{HttpResponse, web};
-use platform::config::{LimitsConfig, ServerConfig};
+use platform::config::{LimitsConfig, ServerConfig, ServerTlsConfig};
 use platform::http::auth::Auth;
 use platform::http::health::Health;
 use platform::serve::{Listeners, ServeError, run};
@@ -38,6 +41,7 @@ fn config() -> ServerConfig {
             requests_per_s: 0,
             burst: 100,
         },
+        tls: ServerTlsConfig::off(),
     }
 }
 
