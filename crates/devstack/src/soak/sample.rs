@@ -70,9 +70,9 @@ impl Sampler {
     /// Begins to look, once in `interval`. `since`: the start of the run.
     pub async fn start(stage: &Stage, interval: Duration, since: Instant) -> Result<Self> {
         let watched = stage.watched();
-        let redis = redis::Client::open(stage.redis.url())?;
+        let redis = redis::Client::open(stage.redis_url())?;
         let redis = redis.get_multiplexed_async_connection().await?;
-        let (postgres, connection) = tokio_postgres::connect(&stage.product_database_url, NoTls).await?;
+        let (postgres, connection) = tokio_postgres::connect(&stage.stores().database_url, NoTls).await?;
         tokio::spawn(connection);
         let (end, mut ended) = tokio::sync::oneshot::channel();
         let looking = tokio::spawn(async move {
