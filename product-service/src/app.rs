@@ -111,8 +111,9 @@ impl App {
             loader: loader.clone(),
         };
         let (notices, noticed) = Notices::new();
+        let broker = config.rabbitmq.broker()?;
         let dead_letters = DeadLetters {
-            url: config.rabbitmq.url.clone(),
+            broker: broker.clone(),
             route: STOCK_REQUEST,
         };
         let sources = Sources {
@@ -123,7 +124,7 @@ impl App {
         };
         let (pages, watching) = Pages::start(config, sources, stop)?;
         let mut workers = vec![
-            tokio::spawn(availability::run(config.rabbitmq.clone(), noticed)),
+            tokio::spawn(availability::run(broker, config.rabbitmq.clone(), noticed)),
             tokio::spawn(workers::hot_products::run(database.clone(), hot.clone())),
             tokio::spawn(workers::reconciler::run(reconciler.clone(), hot.clone())),
             tokio::spawn(workers::prober::run(reconciler.clone(), hot.clone())),

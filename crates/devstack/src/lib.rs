@@ -7,16 +7,20 @@
 //! - [`service`]: product-service and order-service as processes
 //! - [`test_stack`]: what an integration test starts with
 //! - [`proxy`]: a proxy in front of a server, to make the way to it fail
+//! - [`balancer`]: a load balancer in front of several instances
 //! - [`books`]: the audit of a product's books, and of the orders for it
 //! - [`load`]: the load tool
 //! - [`chaos`]: faults, singly and at random, in the middle of a sale
+//! - [`soak`]: a long sale, and whether anything grows meanwhile
 //! - [`browser`]: a headless browser, for tests of pages
 //! - [`catalogue`], [`http`]: products made through the API; the client that asks
+//! - [`tls`]: throw-away certificates, and who is believed
 //! - [`report`]: a page of results with charts
 //! - [`stack_file`]: `.dev/env`, where the running stack is written down
 //! - [`wait`]: waiting for something instead of sleeping
 //! - [`ports`]: free ports
 
+pub mod balancer;
 pub mod books;
 pub mod browser;
 pub mod catalogue;
@@ -29,11 +33,14 @@ pub mod proxy;
 pub mod report;
 pub mod servers;
 pub mod service;
+pub mod soak;
 pub mod stack_file;
 mod supervise;
 pub mod test_stack;
+pub mod tls;
 pub mod wait;
 
+pub use balancer::Balancer;
 pub use browser::{Browser, Screen, Tab};
 pub use rustix::process::Signal;
 pub use servers::{
@@ -42,4 +49,5 @@ pub use servers::{
 };
 pub use service::{EVERYTHING_IS_BUILT, Service, ServiceOptions, program_beside};
 pub use test_stack::TestStack;
+pub use tls::Certificates;
 pub use wait::wait_for;

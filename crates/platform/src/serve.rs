@@ -1,9 +1,11 @@
 //! The two listeners of a service, and how it stops.
 //!
 //! The public listener has the service's API and health; the admin listener has the admin API, health and metrics.
-//! On SIGTERM or SIGINT readiness turns to draining, the public listener closes, requests in flight end within the
-//! grace, then the admin listener closes and [`run`] returns. What the service holds behind its handlers (queues,
-//! workers) is drained by the service afterwards.
+//! On SIGTERM or SIGINT readiness turns to draining while everything is served for `server.shutdown_delay_ms` more, every
+//! answer with `Connection: close`. Then the public listener closes, with it connections on which nothing is under way;
+//! requests in flight end within the grace, then the admin listener closes and [`run`] returns. What the service holds
+//! behind its handlers (queues, workers) is drained by the service afterwards. A second signal ends the process at once,
+//! as kill -9 would: what was answered is in the ledger, the rest is asked for again.
 
 use crate::config::ServerConfig;
 use crate::http::auth::{ADMIN, Auth, Door, OPEN, Rule};
@@ -11,8 +13,11 @@ use crate::http::health::Health;
 use crate::http::limits::{Connections, Limits};
 use crate::http::{self, edge};
 use crate::telemetry::Metrics;
-use actix_web::dev::Server;
-use actix_web::middleware::from_fn;
+use crate::tls::{self, TlsError};
+use actix_web::body::MessageBody;
+use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
+use actix_web::middleware::{Next, from_fn};
 use actix_web::web::ServiceConfig;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -27,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 /// Connections the kernel keeps until they are accepted. A sale opens thousands within a second; with the usual 128
 /// the rest would be dropped and come back a second later. (The kernel caps it at its own `somaxconn`.)
 const ACCEPT_BACKLOG: u32 = 4096;
+/// A client that does not finish its TLS handshake in this time is cut off.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const ADMIN_WORKERS: usize = 1;
 
 /// Why the service could not serve.
@@ -52,6 +59,9 @@ pub enum ServeError {
         /// The address.
         address: SocketAddr,
     },
+    /// The certificate of the listeners cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A signal handler cannot be installed.
     #[error("cannot listen for signals: {0}")]
     Signal(io::Error),
@@ -69,6 +79,8 @@ pub enum ServeError {
 pub struct Listeners {
     public: (TcpListener, SocketAddr),
     admin: (TcpListener, SocketAddr),
+    /// What both are encrypted with, or the public one alone.
+    tls: Option<rustls::ServerConfig>,
     auth: Auth,
     rules: &'static [Rule],
 }
@@ -78,19 +90,23 @@ impl Listeners {
     /// everywhere; all of the admin listener but health is for admins.
     ///
     /// # Errors
-    /// [`ServeError::Bind`] or [`ServeError::Exposed`] naming key and address.
+    /// [`ServeError::Bind`] or [`ServeError::Exposed`] naming key and address; [`ServeError::Tls`] naming key and file.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub fn bind(config: &ServerConfig, auth: Auth, rules: &'static [Rule]) -> Result<Self, ServeError> {
         if auth.is_off() {
             loopback_only(config)?;
+        } else {
+            warn_of_plain_text(config);
         }
         allow_descriptors(config);
+        let tls = tls::listener(&config.tls)?;
         let bind = |key, address| listen(address).map_err(|source| ServeError::Bind { key, address, source });
         Ok(Listeners {
             public: bind("server.bind", config.bind)?,
             admin: bind("server.admin_bind", config.admin_bind)?,
+            tls,
             auth,
             rules,
         })
@@ -116,7 +132,7 @@ impl Listeners {
     }
 }
 
-/// A token that is cancelled by SIGTERM or SIGINT.
+/// A token that is cancelled by SIGTERM or SIGINT. The second of them ends the process, with status 128 + its number.
 ///
 /// # Errors
 /// [`ServeError::Signal`] when a handler cannot be installed.
@@ -129,12 +145,18 @@ pub fn stop_on_signal() -> Result<CancellationToken, ServeError> {
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     tokio::spawn(async move {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => ("SIGTERM", SignalKind::terminate()),
+                _ = interrupt.recv() => ("SIGINT", SignalKind::interrupt()),
+            }
         };
-        tracing::info!(signal = name, "stopping");
+        let (name, _) = next().await;
+        tracing::info!(signal = name, "stopping; another signal ends it at once");
         stopped.cancel();
+        let (name, kind) = next().await;
+        tracing::warn!(signal = name, "ending at once");
+        std::process::exit(128 + kind.as_raw_value());
     });
     Ok(stop)
 }
@@ -160,11 +182,14 @@ where
     let (public_stop, admin_stop) = (CancellationToken::new(), CancellationToken::new());
     let (public_door, admin_door) = listeners.doors();
     let (public_address, admin_address) = (listeners.public(), listeners.admin());
+    let admin_tls = listeners.tls.clone().filter(|_| config.tls.admin);
     let public_server = server(
         config,
         config.worker_count(),
         ("public", listeners.public.0),
+        listeners.tls,
         public_stop.clone(),
+        health.clone(),
         mount(health.clone(), public_door, Limits::public(config), public),
     )
     .map_err(|source| ServeError::Server {
@@ -188,7 +213,9 @@ where
         config,
         ADMIN_WORKERS,
         ("admin", listeners.admin.0),
+        admin_tls,
         admin_stop.clone(),
+        health.clone(),
         mount(health.clone(), admin_door, Limits::admin(config), with_metrics),
     )
     .map_err(|source| ServeError::Server {
@@ -216,8 +243,9 @@ where
     };
     let stopping = async {
         stop.cancelled().await;
-        // Readiness first: a load balancer that asks meanwhile must not send more.
+        // Readiness first: a load balancer that asks meanwhile must not send more, and gets the time to ask.
         health.drain();
+        tokio::time::sleep(config.shutdown_delay()).await;
         public_stop.cancel();
     };
     let serving = async { tokio::join!(public_ended, admin_ended) };
@@ -252,7 +280,9 @@ fn server<R>(
     config: &ServerConfig,
     workers: usize,
     (name, listener): (&'static str, TcpListener),
+    tls: Option<rustls::ServerConfig>,
     stop: CancellationToken,
+    health: Health,
     routes: R,
 ) -> io::Result<Server>
 where
@@ -262,8 +292,9 @@ where
     let limits = &config.limits;
     let connections = Connections::new(name, limits.connections_max);
     let server = HttpServer::new(move || {
+        let health = health.clone();
         App::new()
-            .wrap(from_fn(edge))
+            .wrap(from_fn(move |req, next| leave_taking(health.clone(), req, next)))
             .configure(|cfg| http::configure(cfg, body_limit))
             .configure(routes.clone())
     });
@@ -274,11 +305,31 @@ where
         .max_connections(limits.connections_max.saturating_add(1))
         .keep_alive(Duration::from_millis(limits.idle_timeout_ms))
         .client_request_timeout(Duration::from_millis(limits.head_timeout_ms))
+        .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
+        // Handshakes per thread. Beyond it nobody else would be accepted: silent clients must not keep others out.
+        .max_connection_rate(limits.connections_max.saturating_add(1))
         .tcp_nodelay(true)
         .shutdown_timeout(config.shutdown_grace().as_millis().div_ceil(1_000) as u64)
-        .shutdown_signal(stop.cancelled_owned())
-        .listen(listener)?;
+        .shutdown_signal(stop.cancelled_owned());
+    let server = match tls {
+        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
+        None => server.listen(listener)?,
+    };
     Ok(server.run())
+}
+
+/// [`edge()`]; and who is answered by an instance that is going away is told to come over another connection.
+async fn leave_taking<B: MessageBody + 'static>(
+    health: Health,
+    req: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let mut answer = edge(req, next).await?;
+    if health.is_draining() {
+        let head = answer.response_mut().head_mut();
+        head.set_connection_type(ConnectionType::Close);
+    }
+    Ok(answer)
 }
 
 /// Without keys whoever reaches a listener may do everything.
@@ -296,6 +347,27 @@ fn loopback_only(config: &ServerConfig) -> Result<(), ServeError> {
          development only."
     );
     Ok(())
+}
+
+/// Keys and tokens are readable to everybody on the way.
+fn warn_of_plain_text(config: &ServerConfig) {
+    for (key, address, is_encrypted) in [
+        ("server.bind", config.bind, config.tls.is_on()),
+        (
+            "server.admin_bind",
+            config.admin_bind,
+            config.tls.is_on() && config.tls.admin,
+        ),
+    ] {
+        if !address.ip().is_loopback() && !is_encrypted {
+            tracing::warn!(
+                key,
+                %address,
+                "KEYS GO OVER THE WIRE IN THE CLEAR: this listener is reached from other machines and has no TLS. Set \
+                 server.tls.cert_file, or let what is in front of it speak TLS."
+            );
+        }
+    }
 }
 
 /// Descriptors beside those of public connections: the admin listener, stores, logs.

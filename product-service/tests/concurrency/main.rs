@@ -13,6 +13,7 @@ mod hang_ups;
 mod mixed_quantities;
 mod overload;
 mod races;
+mod rolling;
 mod scenarios;
 mod shop;
 mod twins;

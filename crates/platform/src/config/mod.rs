@@ -11,6 +11,7 @@ mod auth;
 mod layers;
 mod secret;
 mod sections;
+mod tls;
 
 pub(crate) use auth::wrong;
 pub use auth::{AuthConfig, AuthMode, JwtAlgorithm, JwtConfig, MetricsReaders};
@@ -20,6 +21,9 @@ pub use sections::{
     ConsoleConfig, DatabaseConfig, LimitsConfig, LogConfig, LogFormat, ServerConfig, TelemetryConfig,
     in_range,
 };
+
+pub(crate) use tls::postgres_options;
+pub use tls::{ServerTlsConfig, authorities_of_tls, http_peer};
 
 use serde::Serialize;
 

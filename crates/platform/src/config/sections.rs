@@ -1,12 +1,15 @@
 //! The sections both services have. Field names are the keys; ranges are checked by `validate`.
 
-use super::{ConfigError, Secret};
+use super::tls::{ServerTlsConfig, authorities_of_tls, http_peer, postgres_options};
+use super::{ConfigError, Secret, wrong};
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
+use tokio_postgres::config::SslMode;
 
 /// Checks that `value` lies in `range`.
 ///
@@ -42,8 +45,13 @@ pub struct ServerConfig {
     pub body_limit_bytes: usize,
     /// How long a request may wait for its outcome, in milliseconds, 50..=60000. Kept by the services, not here.
     pub request_deadline_ms: u64,
-    /// How long requests in flight may take to end after SIGTERM, in milliseconds, 0..=600000; rounded up to seconds.
+    /// How long an instance that is told to stop goes on serving while it says that it is not ready, so that balancers
+    /// stop sending to it, in milliseconds, 0..=600000.
+    pub shutdown_delay_ms: u64,
+    /// How long requests in flight may take to end after that, in milliseconds, 0..=600000; rounded up to seconds.
     pub shutdown_grace_ms: u64,
+    /// HTTPS.
+    pub tls: ServerTlsConfig,
     /// What is turned away at the door.
     pub limits: LimitsConfig,
 }
@@ -123,6 +131,7 @@ impl ServerConfig {
             self.request_deadline_ms,
             50..=60_000,
         )?;
+        in_range("server.shutdown_delay_ms", self.shutdown_delay_ms, 0..=600_000)?;
         in_range("server.shutdown_grace_ms", self.shutdown_grace_ms, 0..=600_000)?;
         self.limits.validate()?;
         if self.bind == self.admin_bind && self.bind.port() != 0 {
@@ -132,7 +141,7 @@ impl ServerConfig {
                 allowed: "an address other than server.bind".to_owned(),
             });
         }
-        Ok(())
+        self.tls.validate()
     }
 
     /// `workers` with 0 resolved to the number of cores.
@@ -146,6 +155,11 @@ impl ServerConfig {
     /// `request_deadline_ms` as a duration.
     pub fn request_deadline(&self) -> Duration {
         Duration::from_millis(self.request_deadline_ms)
+    }
+
+    /// `shutdown_delay_ms` as a duration.
+    pub fn shutdown_delay(&self) -> Duration {
+        Duration::from_millis(self.shutdown_delay_ms)
     }
 
     /// `shutdown_grace_ms` as a duration.
@@ -182,6 +196,8 @@ pub struct TelemetryConfig {
     pub metrics: bool,
     /// Where spans go: the OTLP address for traces over HTTP. Empty: nowhere.
     pub otlp_url: Secret,
+    /// Who may have signed the collector's certificate; empty: anybody on Mozilla's list.
+    pub ca_file: PathBuf,
     /// Share of the requests that begin a trace, 0..=1.
     pub sample_ratio: f64,
 }
@@ -193,16 +209,15 @@ impl TelemetryConfig {
     /// [`ConfigError::OutOfRange`] naming the first key that is wrong; never shows a password.
     pub fn validate(&self) -> Result<(), ConfigError> {
         in_range("telemetry.sample_ratio", self.sample_ratio, 0.0..=1.0)?;
-        let url = self.otlp_url.expose();
-        let is_usable = url::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && url.has_host());
-        if url.is_empty() || is_usable {
-            return Ok(());
+        if self.otlp_url.expose().is_empty() {
+            return authorities_of_tls("telemetry.ca_file", &self.ca_file, false, "https://");
         }
-        Err(ConfigError::OutOfRange {
-            key: "telemetry.otlp_url".to_owned(),
-            value: format!("`{}`", self.otlp_url),
-            allowed: "nothing, or a URL such as http://host:4318/v1/traces".to_owned(),
-        })
+        http_peer(
+            "telemetry.otlp_url",
+            &self.otlp_url,
+            "telemetry.ca_file",
+            &self.ca_file,
+        )
     }
 }
 
@@ -231,6 +246,8 @@ pub struct DatabaseConfig {
     pub url: Secret,
     /// The same database as its owner, to migrate it; empty: as in `url`.
     pub owner_url: Secret,
+    /// Who may have signed the server's certificate; empty: anybody on Mozilla's list.
+    pub ca_file: PathBuf,
     /// Connections at most, 1..=1000.
     pub pool_size: usize,
     /// How long a caller waits for a free connection, in milliseconds, 1..=60000.
@@ -272,14 +289,13 @@ impl DatabaseConfig {
             ("database.url", &self.url),
             ("database.owner_url", self.migration_url()),
         ] {
-            if url.expose().parse::<tokio_postgres::Config>().is_ok() {
-                continue;
-            }
-            return Err(ConfigError::OutOfRange {
-                key: key.to_owned(),
-                value: format!("`{url}`"),
-                allowed: "a URL such as postgres://user:password@host:5432/database".to_owned(),
-            });
+            let Some(options) = postgres_options(url) else {
+                let allowed = "a URL such as postgres://user:password@host:5432/database; after it, for TLS, \
+                               ?sslmode=require or verify-full (which are the same here; prefer, allow and verify-ca are none)";
+                return Err(wrong(key, &format!("`{url}`"), allowed));
+            };
+            let is_tls = options.get_ssl_mode() != SslMode::Disable;
+            authorities_of_tls("database.ca_file", &self.ca_file, is_tls, "?sslmode=require")?;
         }
         Ok(())
     }
@@ -316,7 +332,9 @@ mod tests {
             workers: 0,
             body_limit_bytes: 16_384,
             request_deadline_ms: 1_000,
+            shutdown_delay_ms: 0,
             shutdown_grace_ms: 10_000,
+            tls: ServerTlsConfig::off(),
             limits: LimitsConfig {
                 connections_max: 100,
                 head_timeout_ms: 5_000,
@@ -334,6 +352,7 @@ mod tests {
         DatabaseConfig {
             url: "postgres://user:pa55@localhost/db".into(),
             owner_url: "".into(),
+            ca_file: PathBuf::new(),
             pool_size: 8,
             pool_wait_ms: 100,
             lock_timeout_ms: 200,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::{HttpResponse, web};
-use platform::config::{LimitsConfig, ServerConfig};
+use platform::config::{LimitsConfig, ServerConfig, ServerTlsConfig};
 use platform::http::auth::{Auth, Role, Rule, Who};
 use platform::http::health::Health;
 use platform::serve::{Listeners, ServeError, run};
@@ -77,6 +77,8 @@ impl Running {
             body_limit_bytes: 1024,
             request_deadline_ms: 1_000,
             shutdown_grace_ms: 1_000,
+            shutdown_delay_ms: 0,
+            tls: ServerTlsConfig::off(),
             limits,
         };
         let listeners = Listeners::bind(&config, auth, RULES).unwrap();

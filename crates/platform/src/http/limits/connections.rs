@@ -5,6 +5,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::dev::Extensions;
 use actix_web::rt::net::TcpStream;
 use socket2::SockRef;
@@ -47,7 +48,8 @@ impl Connections {
             return;
         }
         shed(Shed::Connection);
-        if let Some(stream) = stream.downcast_ref::<TcpStream>() {
+        let encrypted = || Some(stream.downcast_ref::<TlsStream<TcpStream>>()?.get_ref().0);
+        if let Some(stream) = stream.downcast_ref::<TcpStream>().or_else(encrypted) {
             // An error means that the other side was first.
             SockRef::from(stream).shutdown(Shutdown::Both).ok();
         }
