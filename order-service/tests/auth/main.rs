@@ -1,5 +1,7 @@
-//! Keys, tokens and roles through both services: who may do what, and that no secret gets into a log.
+//! Keys, tokens and roles through both services: who may do what, that no secret gets into a log, and every error that is
+//! documented.
 
+mod codes;
 mod rights;
 mod roles;
 mod secrets;

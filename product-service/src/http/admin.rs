@@ -144,7 +144,7 @@ impl From<BreakerView> for BreakerStanding {
 /// State of the breaker of this instance
 #[utoipa::path(
     get, path = "/admin/breaker", tag = "breaker", operation_id = "getBreaker",
-    responses((status = 200, description = "As it is now", body = BreakerStanding), AnyErrors)
+    responses((status = 200, description = "As it is now", body = BreakerStanding))
 )]
 pub(super) async fn breaker(app: web::Data<App>) -> web::Json<BreakerStanding> {
     web::Json(app.gate.breaker.view().into())
@@ -153,7 +153,7 @@ pub(super) async fn breaker(app: web::Data<App>) -> web::Json<BreakerStanding> {
 /// Holds the breaker of this instance open until reset
 #[utoipa::path(
     post, path = "/admin/breaker/force-open", tag = "breaker", operation_id = "forceBreakerOpen",
-    responses((status = 200, description = "Open", body = BreakerStanding), AnyErrors)
+    responses((status = 200, description = "Open", body = BreakerStanding))
 )]
 pub(super) async fn force_open(app: web::Data<App>) -> web::Json<BreakerStanding> {
     app.gate.breaker.force_open();
@@ -164,7 +164,7 @@ pub(super) async fn force_open(app: web::Data<App>) -> web::Json<BreakerStanding
 /// Closes the breaker of this instance, and forgets its failures
 #[utoipa::path(
     post, path = "/admin/breaker/reset", tag = "breaker", operation_id = "resetBreaker",
-    responses((status = 200, description = "Closed", body = BreakerStanding), AnyErrors)
+    responses((status = 200, description = "Closed", body = BreakerStanding))
 )]
 pub(super) async fn reset(app: web::Data<App>) -> web::Json<BreakerStanding> {
     app.gate.breaker.reset();

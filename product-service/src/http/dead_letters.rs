@@ -5,14 +5,14 @@ use contracts::messaging::{DeadLetter, DeadLettersDone};
 use platform::http::Problem;
 use platform::http::dead_letters::{self, DeadLettersQuery};
 
-use super::openapi::ListErrors;
+use super::openapi::BrokerErrors;
 use crate::app::App;
 
 /// Messages that nobody could act on
 #[utoipa::path(
     get, path = "/admin/dead-letters", tag = "dead letters", operation_id = "listDeadLetters",
     params(DeadLettersQuery),
-    responses((status = 200, description = "They stay where they are", body = Vec<DeadLetter>), ListErrors)
+    responses((status = 200, description = "They stay where they are", body = Vec<DeadLetter>), BrokerErrors)
 )]
 pub(super) async fn list(
     app: web::Data<App>,
@@ -25,7 +25,7 @@ pub(super) async fn list(
 #[utoipa::path(
     post, path = "/admin/dead-letters/replay", tag = "dead letters", operation_id = "replayDeadLetters",
     params(DeadLettersQuery),
-    responses((status = 200, description = "How many", body = DeadLettersDone), ListErrors)
+    responses((status = 200, description = "How many", body = DeadLettersDone), BrokerErrors)
 )]
 pub(super) async fn replay(
     app: web::Data<App>,
@@ -38,7 +38,7 @@ pub(super) async fn replay(
 #[utoipa::path(
     post, path = "/admin/dead-letters/discard", tag = "dead letters", operation_id = "discardDeadLetters",
     params(DeadLettersQuery),
-    responses((status = 200, description = "How many", body = DeadLettersDone), ListErrors)
+    responses((status = 200, description = "How many", body = DeadLettersDone), BrokerErrors)
 )]
 pub(super) async fn discard(
     app: web::Data<App>,
