@@ -308,10 +308,11 @@ impl Tour {
         provoke(cancel, "DEPENDENCY_FAILED").await?;
         self.shop.way.set(Fault::Pass);
         self.shop.way_to_broker.set(Fault::Refuse);
-        let of_letters = self.all().into_iter();
-        for place in of_letters.filter(|(_, operation)| operation.id.ends_with("DeadLetters")) {
-            provoke(self.request(&place, ""), "RETRY_LATER").await?;
-        }
+        let all = self.all();
+        let of_letters = all
+            .iter()
+            .filter(|(_, operation)| operation.id.ends_with("DeadLetters"));
+        try_join_all(of_letters.map(|place| provoke(self.request(place, ""), "RETRY_LATER"))).await?;
         self.shop.way_to_broker.set(Fault::Pass);
         Ok(())
     }
@@ -404,15 +405,17 @@ fn key_for(operation: &Operation) -> &'static str {
     }
 }
 
-/// Asks in both languages; the answer has to be this refusal.
+/// Asks in both languages at once; the answers have to be this refusal.
 async fn provoke(request: RequestBuilder, code: &str) -> Result<()> {
-    for language in conformance::LANGUAGES {
+    let ask = async |language: &str| {
         let request = request.try_clone().context("a body that is there")?;
         let what = format!("{request:?}");
         let answer = conformance::send(request.header("Accept-Language", language)).await?;
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         ensure!(body["error"] == code, "not {code}: {what} {answer:?}");
-    }
+        Ok(())
+    };
+    try_join_all(conformance::LANGUAGES.map(ask)).await?;
     Ok(())
 }
 
