@@ -3,6 +3,7 @@
 use actix_web::web;
 use contracts::messaging::{DeadLetter, DeadLettersDone};
 use platform::http::Problem;
+use platform::http::auth::Caller;
 use platform::http::dead_letters::{self, DeadLettersQuery};
 
 use super::openapi::BrokerErrors;
@@ -29,9 +30,10 @@ pub(super) async fn list(
 )]
 pub(super) async fn replay(
     app: web::Data<App>,
+    caller: Caller,
     query: web::Query<DeadLettersQuery>,
 ) -> Result<web::Json<DeadLettersDone>, Problem> {
-    dead_letters::replay(&app.dead_letters, &query).await
+    dead_letters::replay(&app.dead_letters, &query, &caller).await
 }
 
 /// Drops them for good
@@ -42,7 +44,8 @@ pub(super) async fn replay(
 )]
 pub(super) async fn discard(
     app: web::Data<App>,
+    caller: Caller,
     query: web::Query<DeadLettersQuery>,
 ) -> Result<web::Json<DeadLettersDone>, Problem> {
-    dead_letters::discard(&app.dead_letters, &query).await
+    dead_letters::discard(&app.dead_letters, &query, &caller).await
 }

@@ -1,6 +1,7 @@
 //! Keys, tokens and roles through both services: who may do what, that no secret gets into a log, and every error that is
 //! documented.
 
+mod callers;
 mod codes;
 mod rights;
 mod roles;

@@ -34,11 +34,15 @@ pub async fn edge<B: MessageBody + 'static>(
     // Taken before the call, which consumes the request: an error or a panic comes back without it.
     let measured = metrics::begin();
     let language = req.headers().get(header::ACCEPT_LANGUAGE).cloned();
+    let admitted = admit(&req);
     let watched = Watched::begin(&req);
     let span = watched.as_ref().map_or_else(Span::none, Watched::span);
-    let answer = AssertUnwindSafe(async move { admitted(req, next).await }.instrument(span))
-        .catch_unwind()
-        .await;
+    let called = async move {
+        // Who may not do this gets no further.
+        admitted?;
+        next.call(req).await
+    };
+    let answer = AssertUnwindSafe(called.instrument(span)).catch_unwind().await;
     if let Some(watched) = watched {
         watched.end(&answer);
     }
@@ -64,15 +68,6 @@ pub async fn edge<B: MessageBody + 'static>(
             Err(write_error(problem.into(), locale(language.as_ref())))
         }
     }
-}
-
-/// Who may not do this gets no further.
-async fn admitted<B: MessageBody + 'static>(
-    req: ServiceRequest,
-    next: Next<B>,
-) -> Result<ServiceResponse<B>, Error> {
-    admit(&req)?;
-    next.call(req).await
 }
 
 /// The body as it is written, borrowing all it can: refusals are the most frequent answers of a sold-out sale.

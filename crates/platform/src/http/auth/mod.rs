@@ -117,7 +117,7 @@ pub(crate) struct Door {
     pub(crate) is_admin: bool,
 }
 
-/// Lets a request in, or says why not. Leaves a [`Caller`] with it where it may not do everything.
+/// Lets a request in, or says why not. Leaves its [`Caller`] with it where callers are asked.
 ///
 /// # Errors
 /// `UNAUTHORIZED`, `FORBIDDEN`, or `NOT_FOUND` for a path that is in no table.
@@ -131,15 +131,16 @@ pub(super) fn admit(request: &ServiceRequest) -> Result<(), Problem> {
         return Ok(());
     };
     match door.who_may(known, request)? {
-        Who::Everybody => Ok(()),
+        Who::Everybody => {
+            request.extensions_mut().insert(Caller::Stranger);
+            Ok(())
+        }
         Who::Only(roles) => {
-            let identity = door.identify(known, request)?;
+            let (identity, hash) = door.identify(known, request)?;
             if !roles.contains(&identity.role) {
                 return Err(Problem::new(ErrorCode::Forbidden));
             }
-            if let Some(buyer) = identity.buyer {
-                request.extensions_mut().insert(Caller::Customer(buyer));
-            }
+            request.extensions_mut().insert(Caller::known(identity, &hash));
             Ok(())
         }
     }
@@ -175,7 +176,7 @@ impl Door {
         found.ok_or_else(|| Problem::new(ErrorCode::NotFound))
     }
 
-    fn identify(&self, known: &Known, request: &ServiceRequest) -> Result<Identity, Problem> {
+    fn identify(&self, known: &Known, request: &ServiceRequest) -> Result<(Identity, Hash), Problem> {
         let mut shown = request.headers().get_all(AUTHORIZATION);
         let Some(first) = shown.next() else {
             return Err(self.unauthorized(BEARER));
@@ -205,16 +206,17 @@ impl Door {
 }
 
 impl Known {
-    fn identify(&self, credential: &str) -> Option<Identity> {
+    fn identify(&self, credential: &str) -> Option<(Identity, Hash)> {
         if credential.len() > CREDENTIAL_LENGTH_MAX {
             return None;
         }
         let hash = hash(credential);
-        match &self.tokens {
+        let identity = match &self.tokens {
             // Keys have no dots.
             Some(tokens) if credential.contains('.') => tokens.identify(credential, hash),
             _ => self.keys.identify(&hash),
-        }
+        };
+        identity.map(|identity| (identity, hash))
     }
 
     fn shows_metrics_to(&self, reader: Option<IpAddr>) -> bool {
