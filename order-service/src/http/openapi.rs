@@ -38,6 +38,7 @@ const ADMIN: Secured = Secured {
             With an `Idempotency-Key`, placing an order may be repeated: the same key and the same body are the same \
             order. Without one, a repetition is another order."
     ),
+    servers((url = "/", description = "The listener this document comes from")),
     paths(
         orders::described::place_v1,
         orders::described::place_v2,
@@ -60,6 +61,7 @@ struct PublicApi;
         title = "hotstock order-service, admin",
         description = "What is stuck, and sending it again. Errors as in the public API."
     ),
+    servers((url = "/", description = "The listener this document comes from")),
     paths(
         admin::stuck, admin::retry, admin::outbox, admin::requeue,
         dead_letters::list, dead_letters::replay, dead_letters::discard,

@@ -42,6 +42,7 @@ const ADMIN: Secured = Secured {
             What moves stock needs an `Idempotency-Key`. A repetition with the same key and the same content has the \
             first one's answer and no further effect, so after a 5xx or no answer at all: repeat."
     ),
+    servers((url = "/", description = "The listener this document comes from")),
     paths(
         products::create,
         products::list,
@@ -69,6 +70,7 @@ struct PublicApi;
         title = "hotstock product-service, admin",
         description = "Making products hot, and measuring the gate against the database. Errors as in the public API."
     ),
+    servers((url = "/", description = "The listener this document comes from")),
     paths(
         admin::load, admin::unload, admin::audit, admin::reconcile,
         admin::breaker, admin::force_open, admin::reset,
