@@ -3,6 +3,7 @@
 
 mod callers;
 mod codes;
+mod hostile;
 mod rights;
 mod roles;
 mod secrets;
