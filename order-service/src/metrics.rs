@@ -8,6 +8,7 @@ use contracts::error::ErrorCode;
 use contracts::order::{Flow, OrderStatus};
 use metrics::{counter, gauge, histogram};
 use platform::amqp::Link;
+use platform::http::auth::Caller;
 use platform::metrics::{at_scrape, dependency_up};
 
 use crate::db::DbError;
@@ -340,16 +341,17 @@ pub fn flush_failed(queue: &'static str, items: usize, error: &DbError) {
 }
 
 /// An operator has sent an order again.
-pub fn retried_by_operator(attempt: Attempt) {
+pub fn retried_by_operator(attempt: Attempt, caller: &Caller) {
     entered(OrderStatus::Pending);
-    tracing::info!(audit = true, action = "retry", %attempt, "an operator has sent an order again");
+    tracing::info!(audit = true, action = "retry", %caller, %attempt, "an operator has sent an order again");
 }
 
 /// An operator has sent a message again.
-pub fn requeued_by_operator(outbox_id: i64) {
+pub fn requeued_by_operator(outbox_id: i64, caller: &Caller) {
     tracing::info!(
         audit = true,
         action = "requeue",
+        %caller,
         outbox_id,
         "an operator has sent a message again"
     );

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
 use platform::amqp::Link;
+use platform::http::auth::Caller;
 use platform::metrics::{PoolWaits, Words, at_scrape, dependency_up, pool_state};
 
 use crate::domain::request::ProductId;
@@ -364,13 +365,18 @@ pub fn console_failed(error: &LedgerError) {
 }
 
 /// Somebody did something to a product.
-pub fn product_event(product: ProductId, action: &'static str) {
-    tracing::info!(audit = true, action, product, "a product is changed");
+pub fn product_event(product: ProductId, action: &'static str, caller: &Caller) {
+    tracing::info!(audit = true, action, %caller, product, "a product is changed");
 }
 
 /// An operator did something to the breaker.
-pub fn breaker_event(action: &'static str) {
-    tracing::info!(audit = true, action, "an operator has moved the breaker");
+pub fn breaker_event(action: &'static str, caller: &Caller) {
+    tracing::info!(audit = true, action, %caller, "an operator has moved the breaker");
+}
+
+/// An operator had gates put right.
+pub fn reconciled_by_operator(caller: &Caller) {
+    tracing::info!(audit = true, action = "reconcile", %caller, "an operator has had gates put right");
 }
 
 /// The last unit of a product went.

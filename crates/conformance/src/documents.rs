@@ -38,6 +38,19 @@ pub struct Operation {
     pub description: Value,
 }
 
+impl Operation {
+    /// Codes of the errors it says it answers with.
+    pub fn codes(&self) -> impl Iterator<Item = &str> {
+        let responses = self.description["responses"].as_object().into_iter().flatten();
+        let refusals = responses.filter(|(status, _)| status.as_str() >= "400");
+        let examples = refusals.filter_map(|(_, response)| {
+            let examples = &response["content"]["application/json"]["examples"];
+            examples.as_object()
+        });
+        examples.flat_map(|examples| examples.keys().map(String::as_str))
+    }
+}
+
 /// All documents of both services.
 pub fn documents() -> &'static [Document] {
     static DOCUMENTS: LazyLock<Vec<Document>> = LazyLock::new(|| {

@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use contracts::error::{ErrorCode, Locale};
 use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
@@ -57,11 +58,29 @@ pub async fn send(request: RequestBuilder) -> Result<Answer> {
     Ok(answer)
 }
 
-/// The operations and codes of errors that [`send`] has seen in this process, as `operation CODE`.
-pub fn seen() -> BTreeSet<String> {
-    SEEN.lock().unwrap_or_else(PoisonError::into_inner).clone()
+/// Errors that the documents promise and [`send`] has not seen in this process, in each language, as
+/// `document: operation CODE language`.
+pub fn unseen() -> Vec<String> {
+    let seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut unseen = Vec::new();
+    for document in documents() {
+        for operation in &document.operations {
+            for code in operation.codes() {
+                for language in LANGUAGES {
+                    if !seen.contains(&format!("{} {code} {language}", operation.id)) {
+                        unseen.push(format!("{}: {} {code} {language}", document.name, operation.id));
+                    }
+                }
+            }
+        }
+    }
+    unseen
 }
 
+/// The languages that errors are written in.
+pub const LANGUAGES: [&str; 2] = ["en", "ko"];
+
+/// As `operation CODE language`.
 static SEEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
 
 fn check(method: &Method, path: &str, answer: &Answer) -> Result<()> {
@@ -76,11 +95,8 @@ fn check(method: &Method, path: &str, answer: &Answer) -> Result<()> {
         .flat_map(|document| document.at(path).map(move |operation| (document, operation)))
         .collect();
     let code = error_code(answer)?;
-    // What one listener has, another has not.
-    if code.as_deref() == Some("NOT_FOUND") {
-        return Ok(());
-    }
-    ensure!(!here.is_empty(), "there is nothing at this path");
+    let is_not_found = code.as_deref() == Some("NOT_FOUND");
+    ensure!(is_not_found || !here.is_empty(), "there is nothing at this path");
     // Both services have some paths; the answer has to be one of either.
     let mut refused = None;
     for (document, operation) in here.iter().filter(|(_, operation)| operation.method == *method) {
@@ -90,6 +106,8 @@ fn check(method: &Method, path: &str, answer: &Answer) -> Result<()> {
         }
     }
     match refused {
+        // What one listener has, another has not.
+        _ if is_not_found => Ok(()),
         Some(error) => Err(error),
         None => {
             ensure!(
@@ -113,7 +131,7 @@ fn error_code(answer: &Answer) -> Result<Option<String>> {
         "an error is JSON"
     );
     ensure!(
-        matches!(header("content-language"), Some("en" | "ko")),
+        header("content-language").is_some_and(|language| LANGUAGES.contains(&language)),
         "an error is in a language"
     );
     let varies = answer
@@ -133,13 +151,14 @@ fn error_code(answer: &Answer) -> Result<Option<String>> {
         keys.len() == 3 && body.get("details").is_some(),
         "an error has error, message, details"
     );
+    let message = body["message"].as_str().unwrap_or_default();
+    ensure!(!message.is_empty(), "an error has a message");
+    let code: ErrorCode = serde_json::from_value(body["error"].clone()).context("an error has a code")?;
     ensure!(
-        body["message"].as_str().is_some_and(|text| !text.is_empty()),
-        "an error has a message"
+        header("content-language") == Some("en") || message == code.message(Locale::Ko),
+        "an error in Korean has the text of its code"
     );
-    Ok(Some(
-        body["error"].as_str().context("an error has a code")?.to_owned(),
-    ))
+    Ok(Some(code.as_str().to_owned()))
 }
 
 fn promised(document: &Document, operation: &Operation, answer: &Answer, code: Option<&str>) -> Result<()> {
@@ -157,8 +176,12 @@ fn promised(document: &Document, operation: &Operation, answer: &Answer, code: O
             "{} does not say it answers {code}",
             operation.id
         );
+        let language = answer.headers.get("content-language");
+        let language = language
+            .and_then(|language| language.to_str().ok())
+            .unwrap_or_default();
         let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.insert(format!("{} {code}", operation.id));
+        seen.insert(format!("{} {code} {language}", operation.id));
     }
     for header in response["headers"]
         .as_object()

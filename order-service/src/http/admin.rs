@@ -4,6 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use contracts::order::{OrderView, OutboxStatus, OutboxView, StuckOrder};
 use contracts::product::Page;
 use platform::http::Problem;
+use platform::http::auth::Caller;
 use platform::http::fields;
 use platform::trace;
 use serde::Deserialize;
@@ -28,10 +29,14 @@ const STUCK_MAX: i64 = 100;
 )]
 pub(super) async fn retry(
     app: web::Data<App>,
+    caller: Caller,
     request: HttpRequest,
     id: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
-    retried(*id, retry::retry(&app, *id, trace::context(&request)).await)
+    retried(
+        *id,
+        retry::retry(&app, *id, &caller, trace::context(&request)).await,
+    )
 }
 
 /// Steps of orders that are open for longer than the deadline of a pending order, oldest first, at most 100
@@ -84,8 +89,9 @@ pub(super) async fn outbox(
 )]
 pub(super) async fn requeue(
     app: web::Data<App>,
+    caller: Caller,
     request: HttpRequest,
     id: web::Path<i64>,
 ) -> Result<HttpResponse, Problem> {
-    requeued(retry::requeue(&app, *id, trace::context(&request)).await)
+    requeued(retry::requeue(&app, *id, &caller, trace::context(&request)).await)
 }

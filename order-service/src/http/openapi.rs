@@ -3,9 +3,9 @@
 
 use contracts::error::ErrorBody;
 use contracts::error::ErrorCode::{
-    self, BadRequest, DependencyFailed, IdempotencyInProgress, IdempotencyKeyReused, InsufficientStock,
-    InternalError, InvalidState, NotFound, OrderNotFound, PayloadTooLarge, RetryLater, TooManyRequests,
-    UnsupportedMediaType, ValidationError,
+    self, BadRequest, DependencyFailed, Forbidden, IdempotencyInProgress, IdempotencyKeyReused,
+    InsufficientStock, InternalError, InvalidState, NotFound, OrderNotFound, PayloadTooLarge, RetryLater,
+    TooManyRequests, UnsupportedMediaType, ValidationError,
 };
 use platform::http::Limited;
 use platform::http::auth::{self, Secured};
@@ -34,10 +34,12 @@ const ADMIN: Secured = Secured {
         title = "hotstock order-service",
         description = "Orders. Paths without `/v1` or `/v2` answer too, with the flow the operator has chosen.\n\n\
             Every answer of 400 and above has the body `ErrorBody`; `Accept-Language: ko` asks for its message in \
-            Korean. A path nobody has is 404 `NOT_FOUND`, a method a path does not have 405 `METHOD_NOT_ALLOWED`.\n\n\
+            Korean. A path nobody has is 404 `NOT_FOUND`, a method a path does not have 405 `METHOD_NOT_ALLOWED`, \
+            a fault that nobody foresaw 500 `INTERNAL_ERROR`.\n\n\
             With an `Idempotency-Key`, placing an order may be repeated: the same key and the same body are the same \
             order. Without one, a repetition is another order."
     ),
+    servers((url = "/", description = "The listener this document comes from")),
     paths(
         orders::described::place_v1,
         orders::described::place_v2,
@@ -60,6 +62,7 @@ struct PublicApi;
         title = "hotstock order-service, admin",
         description = "What is stuck, and sending it again. Errors as in the public API."
     ),
+    servers((url = "/", description = "The listener this document comes from")),
     paths(
         admin::stuck, admin::retry, admin::outbox, admin::requeue,
         dead_letters::list, dead_letters::replay, dead_letters::discard,
@@ -108,8 +111,10 @@ parameters! {
     IdempotencyKeyParam = idempotency_key(Required::False);
 }
 
-/// Codes any operation may answer with.
-const ANY: &[ErrorCode] = &[InternalError, RetryLater];
+/// Codes of what waits for the database, and of what it may refuse that it has to take.
+const DATABASE: &[ErrorCode] = &[InternalError, RetryLater];
+/// Codes of what waits for a queue: whatever goes wrong behind it, repeating is right.
+const QUEUE: &[ErrorCode] = &[RetryLater];
 /// Codes of a new order, whatever its flow.
 const PLACE: &[ErrorCode] = &[
     InsufficientStock,
@@ -125,23 +130,29 @@ const ORDER: &[ErrorCode] = &[ValidationError, OrderNotFound];
 platform::error_sets! {
     example;
     /// Of an operation without any input.
-    AnyErrors = ANY;
+    AnyErrors = DATABASE;
     /// Of a listing.
-    ListErrors = ANY, &[ValidationError];
+    ListErrors = DATABASE, &[ValidationError];
+    /// Of a listing of orders: a customer may not ask for those of another buyer.
+    OrdersErrors = DATABASE, &[ValidationError, Forbidden];
     /// Of looking at an order.
-    OrderErrors = ANY, ORDER;
+    OrderErrors = DATABASE, ORDER;
     /// Of watching an order.
-    EventErrors = ANY, ORDER, &[TooManyRequests];
+    EventErrors = DATABASE, ORDER, &[TooManyRequests];
     /// Of placing an order and seeing it to its end.
-    PlaceErrors = ANY, PLACE, &[DependencyFailed, IdempotencyInProgress];
+    PlaceErrors = QUEUE, PLACE, &[DependencyFailed, IdempotencyInProgress];
     /// Of placing an order.
-    PlaceLaterErrors = ANY, PLACE;
+    PlaceLaterErrors = QUEUE, PLACE;
+    /// Of cancelling, and waiting for it.
+    CancelErrors = DATABASE, ORDER, &[InvalidState, DependencyFailed];
     /// Of cancelling.
-    CancelErrors = ANY, ORDER, &[InvalidState, DependencyFailed];
+    CancelLaterErrors = DATABASE, ORDER, &[InvalidState];
     /// Of sending an order again.
-    RetryErrors = ANY, ORDER, &[InvalidState];
+    RetryErrors = DATABASE, ORDER, &[InvalidState];
     /// Of sending a message again.
-    RequeueErrors = ANY, &[ValidationError, InvalidState, NotFound];
+    RequeueErrors = DATABASE, &[ValidationError, InvalidState, NotFound];
+    /// Of dealing with dead letters.
+    BrokerErrors = QUEUE, &[ValidationError];
 }
 
 /// Facts as an answer with this code has them.

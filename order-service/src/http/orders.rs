@@ -12,7 +12,8 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::openapi::{
-    CancelErrors, IdempotencyKeyParam, ListErrors, OrderErrors, OrderParam, PlaceErrors, PlaceLaterErrors,
+    CancelErrors, CancelLaterErrors, IdempotencyKeyParam, OrderErrors, OrderParam, OrdersErrors, PlaceErrors,
+    PlaceLaterErrors,
 };
 use super::problem::{cancelled, db, not_found, placed};
 use crate::app::App;
@@ -113,7 +114,7 @@ pub(super) struct ListQuery {
 #[utoipa::path(
     get, path = "/v1/orders", tag = "orders", operation_id = "listOrders",
     params(ListQuery),
-    responses((status = 200, description = "One page", body = Page<OrderView>), ListErrors)
+    responses((status = 200, description = "One page", body = Page<OrderView>), OrdersErrors)
 )]
 pub(super) async fn list(
     app: web::Data<App>,
@@ -139,7 +140,8 @@ pub(super) async fn list(
 /// How the operations that differ only by their flow are described.
 pub(super) mod described {
     use super::{
-        CancelErrors, IdempotencyKeyParam, OrderParam, OrderView, PlaceErrors, PlaceLaterErrors, PlaceOrder,
+        CancelErrors, CancelLaterErrors, IdempotencyKeyParam, OrderParam, OrderView, PlaceErrors,
+        PlaceLaterErrors, PlaceOrder,
     };
 
     /// Places an order and sees it to its end
@@ -189,7 +191,7 @@ pub(super) mod described {
     #[utoipa::path(
         post, path = "/v2/orders/{id}/cancel", tag = "orders", operation_id = "cancelOrderLater",
         params(OrderParam),
-        responses((status = 202, description = "`CONFIRMED` until its stock is back", body = OrderView), CancelErrors)
+        responses((status = 202, description = "`CONFIRMED` until its stock is back", body = OrderView), CancelLaterErrors)
     )]
     #[expect(dead_code, reason = "a description")]
     fn cancel_v2() {}

@@ -1,5 +1,6 @@
 //! Retry: an operator sends a failed order, or a message that was given up, again.
 
+use platform::http::auth::Caller;
 use platform::trace::TraceContext;
 
 use crate::app::App;
@@ -23,9 +24,14 @@ pub enum Outcome {
 ///
 /// # Errors
 /// [`DbError`]; it may be PENDING again all the same.
-pub async fn retry(app: &App, id: i64, cause: Option<TraceContext>) -> Result<Outcome, DbError> {
+pub async fn retry(
+    app: &App,
+    id: i64,
+    caller: &Caller,
+    cause: Option<TraceContext>,
+) -> Result<Outcome, DbError> {
     if let Some(order) = saga::retry(&app.pool, id, app.pending_deadline_ms, cause).await? {
-        metrics::retried_by_operator(order.attempt());
+        metrics::retried_by_operator(order.attempt(), caller);
         app.recovery.notify_one();
         return Ok(Outcome::Pending(order));
     }
@@ -39,10 +45,15 @@ pub async fn retry(app: &App, id: i64, cause: Option<TraceContext>) -> Result<Ou
 ///
 /// # Errors
 /// [`DbError`]; it may be sent again all the same.
-pub async fn requeue(app: &App, id: i64, cause: Option<TraceContext>) -> Result<Requeued, DbError> {
+pub async fn requeue(
+    app: &App,
+    id: i64,
+    caller: &Caller,
+    cause: Option<TraceContext>,
+) -> Result<Requeued, DbError> {
     let requeued = outbox::requeue(&app.pool, id, app.pending_deadline_ms, cause).await?;
     if matches!(requeued, Requeued::Done(_)) {
-        metrics::requeued_by_operator(id);
+        metrics::requeued_by_operator(id, caller);
     }
     Ok(requeued)
 }

@@ -1,5 +1,9 @@
-//! Keys, tokens and roles through both services: who may do what, and that no secret gets into a log.
+//! Keys, tokens and roles through both services: who may do what, that no secret gets into a log, and every error that is
+//! documented.
 
+mod callers;
+mod codes;
+mod hostile;
 mod rights;
 mod roles;
 mod secrets;

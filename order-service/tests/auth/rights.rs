@@ -13,7 +13,7 @@ use tokio_postgres::NoTls;
 use crate::shop::{ADMIN, CUSTOMER, SERVICE, Shop};
 
 /// What the user of every day may not do in the product database.
-const FORBIDDEN_TO_PRODUCT: [(&str, &str); 10] = [
+const FORBIDDEN_TO_PRODUCT: [(&str, &str); 13] = [
     ("CREATE TABLE more (id int)", "permission denied"),
     ("ALTER TABLE products ADD COLUMN more int", "must be owner"),
     ("ALTER TABLE stock_ledger DISABLE TRIGGER ALL", "must be owner"),
@@ -26,12 +26,23 @@ const FORBIDDEN_TO_PRODUCT: [(&str, &str); 10] = [
     ("TRUNCATE stock_ledger CASCADE", "permission denied"),
     ("UPDATE stock_ledger SET quantity = 2", "append only"),
     ("DELETE FROM stock_ledger", "append only"),
+    // Which migrations were made: told otherwise, the owner would make them again, or leave one out.
+    ("DELETE FROM __diesel_schema_migrations", "permission denied"),
+    (
+        "UPDATE __diesel_schema_migrations SET version = '0'",
+        "permission denied",
+    ),
+    (
+        "INSERT INTO __diesel_schema_migrations VALUES ('99999999999999')",
+        "permission denied",
+    ),
     ("SET ROLE hotstock", "permission denied"),
 ];
-const FORBIDDEN_TO_ORDERS: [(&str, &str); 3] = [
+const FORBIDDEN_TO_ORDERS: [(&str, &str); 4] = [
     ("CREATE TABLE more (id int)", "permission denied"),
     ("DROP TABLE orders", "must be owner"),
     ("TRUNCATE outbox", "permission denied"),
+    ("DELETE FROM __diesel_schema_migrations", "permission denied"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,8 +1,10 @@
 //! Both services, asking for keys.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use devstack::proxy::Proxy;
 use devstack::{Service, ServiceOptions, TestStack, books, program_beside, shared_rabbitmq, wait_for};
 use reqwest::{Client, Method, RequestBuilder, header::HeaderMap};
 use serde_json::{Value, json};
@@ -26,6 +28,10 @@ pub(crate) struct Shop {
     pub(crate) orders_url: String,
     pub(crate) product: Service,
     pub(crate) order: Service,
+    /// Between order-service and product-service.
+    pub(crate) way: Proxy,
+    /// Between both services and the broker.
+    pub(crate) way_to_broker: Proxy,
     client: Client,
 }
 
@@ -69,9 +75,9 @@ impl Shop {
     /// On these stores.
     pub(crate) async fn on(stack: TestStack, orders_url: String, settings: &[(&str, &str)]) -> Result<Self> {
         Self::with(stack, orders_url, |name, options| {
-            let meant = settings
-                .iter()
-                .filter(|(key, _)| name == "order" || !key.contains("__PRODUCT__"));
+            let meant = settings.iter().filter(|(key, _)| {
+                name == "order" || !["__PRODUCT__", "__ORDERS__"].iter().any(|own| key.contains(own))
+            });
             meant.fold(options, |options, (key, value)| options.env(key, value))
         })
         .await
@@ -97,14 +103,17 @@ impl Shop {
         orders_url: String,
         set: impl Fn(&str, ServiceOptions) -> ServiceOptions,
     ) -> Result<Self> {
-        let amqp_url = shared_rabbitmq().await?.create_virtual_host()?;
+        let broker = shared_rabbitmq().await?;
+        let way_to_broker = Proxy::start(SocketAddr::from(([127, 0, 0, 1], broker.port())))?;
+        let amqp_url = way_to_broker.url(&broker.create_virtual_host()?)?;
         let program = program_beside(ORDER_SERVICE, "product-service").await?;
         let product = stack.service("product-service", program).amqp_url(&amqp_url);
         let product = Service::start(set("product", guarded(product))).await?;
+        let way = Proxy::start(SocketAddr::from(([127, 0, 0, 1], product.port())))?;
         let order = ServiceOptions::new("order-service", ORDER_SERVICE)
             .database_url(&orders_url)
             .amqp_url(&amqp_url)
-            .env("HOTSTOCK__PRODUCT__URL", &product.url())
+            .env("HOTSTOCK__PRODUCT__URL", &way.url(&product.url())?)
             .env("HOTSTOCK__PRODUCT__KEY", SERVICE);
         let order = Service::start(set("order", guarded(order))).await?;
         let shop = Self {
@@ -112,6 +121,8 @@ impl Shop {
             orders_url,
             product,
             order,
+            way,
+            way_to_broker,
             client: Client::new(),
         };
         for service in [&shop.product, &shop.order] {
@@ -162,7 +173,8 @@ impl Shop {
         self.ask(&self.product.url(), method, path, shown, body).await
     }
 
-    async fn ask(
+    /// What a listener of either service answers.
+    pub(crate) async fn ask(
         &self,
         base: &str,
         method: Method,

@@ -74,6 +74,27 @@ async fn dead_letters_are_shown_put_back_and_dropped() -> TestResult {
     Ok(())
 }
 
+/// What nobody can read is back at once: a replay takes each message once all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_ends_with_what_was_there_when_it_began() -> TestResult {
+    let world = World::with_broker(&[]).await?;
+    let (_connection, channel) = world.channel().await?;
+    for side in ["stock.request", "order.result"] {
+        let (exchange, key) = (format!("{side}.exchange"), format!("{side}.key"));
+        for _ in 0..20 {
+            let (exchange, key) = (exchange.as_str().into(), key.as_str().into());
+            channel
+                .basic_publish(exchange, key, Default::default(), b"poison", Default::default())
+                .await?;
+        }
+        until_there_are(&world, side, 20).await?;
+        let replayed = ask(&world, side, Method::POST, "/replay?limit=1000").await?;
+        assert_eq!(replayed.body, json!({ "count": 20 }), "{replayed:?}");
+        until_there_are(&world, side, 20).await?;
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_was_set_aside_has_its_effect_when_it_is_put_back() -> TestResult {
     let world = World::with_broker(&[]).await?;

@@ -3,6 +3,7 @@
 use actix_web::web;
 use contracts::product::{ProductView, StockStrategy};
 use platform::http::Problem;
+use platform::http::auth::Caller;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -34,11 +35,12 @@ pub(super) struct Standing {
 )]
 pub(super) async fn load(
     app: web::Data<App>,
+    caller: Caller,
     product: web::Path<ProductId>,
 ) -> Result<web::Json<Standing>, Problem> {
     let loaded = load::load(&app, *product).await.map_err(ledger)?;
     let loaded = loaded.ok_or_else(|| not_found(*product))?;
-    metrics::product_event(*product, "load");
+    metrics::product_event(*product, "load", &caller);
     standing(&app, loaded).await
 }
 
@@ -50,11 +52,12 @@ pub(super) async fn load(
 )]
 pub(super) async fn unload(
     app: web::Data<App>,
+    caller: Caller,
     product: web::Path<ProductId>,
 ) -> Result<web::Json<Standing>, Problem> {
     let unloaded = load::unload(&app, *product).await.map_err(ledger)?;
     let unloaded = unloaded.ok_or_else(|| not_found(*product))?;
-    metrics::product_event(*product, "unload");
+    metrics::product_event(*product, "unload", &caller);
     standing(&app, unloaded).await
 }
 
@@ -99,8 +102,12 @@ pub(super) struct ReconcileQuery {
 )]
 pub(super) async fn reconcile(
     app: web::Data<App>,
+    caller: Caller,
     query: web::Query<ReconcileQuery>,
 ) -> Result<web::Json<Reconciled>, Problem> {
+    if !query.dry_run {
+        metrics::reconciled_by_operator(&caller);
+    }
     let products = standing::hot_products(&app.pool).await.map_err(ledger)?;
     let mut link = app.gate.background_link();
     let reconciled = app
@@ -144,7 +151,7 @@ impl From<BreakerView> for BreakerStanding {
 /// State of the breaker of this instance
 #[utoipa::path(
     get, path = "/admin/breaker", tag = "breaker", operation_id = "getBreaker",
-    responses((status = 200, description = "As it is now", body = BreakerStanding), AnyErrors)
+    responses((status = 200, description = "As it is now", body = BreakerStanding))
 )]
 pub(super) async fn breaker(app: web::Data<App>) -> web::Json<BreakerStanding> {
     web::Json(app.gate.breaker.view().into())
@@ -153,21 +160,21 @@ pub(super) async fn breaker(app: web::Data<App>) -> web::Json<BreakerStanding> {
 /// Holds the breaker of this instance open until reset
 #[utoipa::path(
     post, path = "/admin/breaker/force-open", tag = "breaker", operation_id = "forceBreakerOpen",
-    responses((status = 200, description = "Open", body = BreakerStanding), AnyErrors)
+    responses((status = 200, description = "Open", body = BreakerStanding))
 )]
-pub(super) async fn force_open(app: web::Data<App>) -> web::Json<BreakerStanding> {
+pub(super) async fn force_open(app: web::Data<App>, caller: Caller) -> web::Json<BreakerStanding> {
     app.gate.breaker.force_open();
-    metrics::breaker_event("force-open");
+    metrics::breaker_event("force-open", &caller);
     breaker(app).await
 }
 
 /// Closes the breaker of this instance, and forgets its failures
 #[utoipa::path(
     post, path = "/admin/breaker/reset", tag = "breaker", operation_id = "resetBreaker",
-    responses((status = 200, description = "Closed", body = BreakerStanding), AnyErrors)
+    responses((status = 200, description = "Closed", body = BreakerStanding))
 )]
-pub(super) async fn reset(app: web::Data<App>) -> web::Json<BreakerStanding> {
+pub(super) async fn reset(app: web::Data<App>, caller: Caller) -> web::Json<BreakerStanding> {
     app.gate.breaker.reset();
-    metrics::breaker_event("reset");
+    metrics::breaker_event("reset", &caller);
     breaker(app).await
 }

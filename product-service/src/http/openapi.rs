@@ -38,10 +38,12 @@ const ADMIN: Secured = Secured {
         title = "hotstock product-service",
         description = "Products and their stock. Every path also answers without the prefix `/v1`.\n\n\
             Every answer of 400 and above has the body `ErrorBody`; `Accept-Language: ko` asks for its message in \
-            Korean. A path nobody has is 404 `NOT_FOUND`, a method a path does not have 405 `METHOD_NOT_ALLOWED`.\n\n\
+            Korean. A path nobody has is 404 `NOT_FOUND`, a method a path does not have 405 `METHOD_NOT_ALLOWED`, \
+            a fault that nobody foresaw 500 `INTERNAL_ERROR`.\n\n\
             What moves stock needs an `Idempotency-Key`. A repetition with the same key and the same content has the \
             first one's answer and no further effect, so after a 5xx or no answer at all: repeat."
     ),
+    servers((url = "/", description = "The listener this document comes from")),
     paths(
         products::create,
         products::list,
@@ -69,6 +71,7 @@ struct PublicApi;
         title = "hotstock product-service, admin",
         description = "Making products hot, and measuring the gate against the database. Errors as in the public API."
     ),
+    servers((url = "/", description = "The listener this document comes from")),
     paths(
         admin::load, admin::unload, admin::audit, admin::reconcile,
         admin::breaker, admin::force_open, admin::reset,
@@ -123,8 +126,10 @@ impl IntoParams for IfMatchParam {
     }
 }
 
-/// Codes any operation may answer with.
-const ANY: &[ErrorCode] = &[InternalError, RetryLater];
+/// Codes of what waits for a store, and of what a store may refuse that has to take it.
+const STORES: &[ErrorCode] = &[InternalError, RetryLater];
+/// Codes of what waits for a queue: whatever goes wrong behind it, repeating is right.
+const QUEUE: &[ErrorCode] = &[RetryLater];
 /// Codes of a body that cannot be taken.
 const BODY: &[ErrorCode] = &[BadRequest, PayloadTooLarge, UnsupportedMediaType];
 /// Codes of a product in the path.
@@ -141,23 +146,25 @@ const NOT_SOLD: &[ErrorCode] = &[
 platform::error_sets! {
     example;
     /// Of an operation without any input.
-    AnyErrors = ANY;
+    AnyErrors = STORES;
     /// Of an operation with a query.
-    ListErrors = ANY, &[ValidationError];
+    ListErrors = STORES, &[ValidationError];
     /// Of an operation on a product, without a body.
-    ProductErrors = ANY, PRODUCT;
+    ProductErrors = STORES, PRODUCT;
     /// Of creating a product.
-    CreateErrors = ANY, BODY, &[ValidationError];
+    CreateErrors = STORES, BODY, &[ValidationError];
     /// Of changing a product.
-    PatchErrors = ANY, BODY, PRODUCT, &[PreconditionFailed];
+    PatchErrors = STORES, BODY, PRODUCT, &[PreconditionFailed];
     /// Of discontinuing a product.
-    DiscontinueErrors = ANY, PRODUCT, &[PreconditionFailed];
+    DiscontinueErrors = STORES, PRODUCT, &[PreconditionFailed];
     /// Of a decrease.
-    DecreaseErrors = ANY, BODY, PRODUCT, &[IdempotencyKeyReused], NOT_SOLD;
+    DecreaseErrors = QUEUE, BODY, PRODUCT, &[IdempotencyKeyReused], NOT_SOLD;
     /// Of an increase.
-    IncreaseErrors = ANY, BODY, PRODUCT, &[IdempotencyKeyReused];
+    IncreaseErrors = QUEUE, BODY, PRODUCT, &[IdempotencyKeyReused];
     /// Of an adjustment.
-    AdjustErrors = ANY, BODY, PRODUCT, &[IdempotencyKeyReused, InsufficientStock];
+    AdjustErrors = QUEUE, BODY, PRODUCT, &[IdempotencyKeyReused, InsufficientStock];
+    /// Of dealing with dead letters.
+    BrokerErrors = QUEUE, &[ValidationError];
 }
 
 /// Facts as an answer with this code has them.

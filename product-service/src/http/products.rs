@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use contracts::product::{CreateProduct, Page, PatchProduct, ProductStatus, ProductView, StockStrategy};
 use diesel::result::{DatabaseErrorKind, Error};
 use platform::http::Problem;
+use platform::http::auth::Caller;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -33,6 +34,7 @@ use crate::stock::load;
 )]
 pub(super) async fn create(
     app: web::Data<App>,
+    caller: Caller,
     body: web::Json<Object<CreateProduct>>,
 ) -> Result<HttpResponse, Problem> {
     fields::name(&body.name)?;
@@ -48,7 +50,7 @@ pub(super) async fn create(
         app.hot.insert(product.id);
         app.loader.load(product.id).await;
     }
-    metrics::product_event(product.id, "create");
+    metrics::product_event(product.id, "create", &caller);
     let location = format!("/v1/products/{}", product.id);
     Ok(HttpResponse::Created()
         .insert_header((LOCATION, location))
@@ -76,6 +78,7 @@ fn tag(product: &ProductView) -> (HeaderName, String) {
 )]
 pub(super) async fn patch(
     app: web::Data<App>,
+    caller: Caller,
     product: web::Path<ProductId>,
     request: HttpRequest,
     body: web::Json<Object<PatchProduct>>,
@@ -89,7 +92,7 @@ pub(super) async fn patch(
     let expected = fields::if_match(&request)?;
     let patched = change(&app, *product, &body, expected.as_deref()).await;
     let patched = changed(*product, patched.map_err(unwritten)?)?;
-    metrics::product_event(*product, "patch");
+    metrics::product_event(*product, "patch", &caller);
     Ok(HttpResponse::Ok().insert_header(tag(&patched)).json(patched))
 }
 
@@ -173,6 +176,7 @@ pub(super) async fn get(app: web::Data<App>, product: web::Path<ProductId>) -> R
 )]
 pub(super) async fn discontinue(
     app: web::Data<App>,
+    caller: Caller,
     product: web::Path<ProductId>,
     request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
@@ -183,7 +187,7 @@ pub(super) async fn discontinue(
     };
     let patched = change(&app, *product, &patch, expected.as_deref()).await;
     changed(*product, patched.map_err(ledger)?)?;
-    metrics::product_event(*product, "discontinue");
+    metrics::product_event(*product, "discontinue", &caller);
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -4,6 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use contracts::product::Page;
 use contracts::stock::{AdjustStock, DecreaseByOrder, IncreaseByOrder, MovementView, StockAnswer};
 use platform::http::Problem;
+use platform::http::auth::Caller;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -104,6 +105,7 @@ pub(super) async fn increase(
 )]
 pub(super) async fn adjust(
     app: web::Data<App>,
+    caller: Caller,
     product: web::Path<ProductId>,
     request: HttpRequest,
     body: web::Json<Object<AdjustStock>>,
@@ -120,7 +122,7 @@ pub(super) async fn adjust(
     };
     let decision = increase::adjust(&app, adjust).await;
     if matches!(&decision, Ok(decision) if decision.verdict == Verdict::Done) {
-        metrics::product_event(*product, "adjust");
+        metrics::product_event(*product, "adjust", &caller);
     }
     answer(*product, decision)
 }

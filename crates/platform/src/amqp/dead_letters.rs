@@ -48,15 +48,17 @@ impl DeadLetters {
         Ok(letters)
     }
 
-    /// Puts the first `max` back where they came from, each only when the broker has confirmed it. Says how many.
+    /// Puts the first `max` back where they came from, each only when the broker has confirmed it. Says how many. What is
+    /// set aside again meanwhile is left for the next call.
     ///
     /// # Errors
     /// [`AmqpError`]; one may then be in both queues, which does no harm.
     pub async fn replay(&self, max: usize) -> Result<usize, AmqpError> {
         let (connection, channel) = self.open().await?;
         in_time(channel.confirm_select(ConfirmSelectOptions::default())).await?;
+        let there = usize::try_from(self.count(&channel).await?).unwrap_or(usize::MAX);
         let mut replayed = 0;
-        while replayed < max {
+        while replayed < max.min(there) {
             let Some(delivery) = self.next(&channel).await? else {
                 break;
             };

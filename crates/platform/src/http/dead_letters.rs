@@ -9,6 +9,7 @@ use serde_json::json;
 use utoipa::IntoParams;
 
 use super::Problem;
+use super::auth::Caller;
 use super::fields::in_range;
 use crate::amqp::{AmqpError, DeadLetters};
 
@@ -52,8 +53,9 @@ pub async fn list(
 pub async fn replay(
     letters: &DeadLetters,
     query: &DeadLettersQuery,
+    caller: &Caller,
 ) -> Result<web::Json<DeadLettersDone>, Problem> {
-    done("replay", letters.replay(query.limit()?).await)
+    done("replay", caller, letters.replay(query.limit()?).await)
 }
 
 /// Drops the oldest for good.
@@ -63,18 +65,21 @@ pub async fn replay(
 pub async fn discard(
     letters: &DeadLetters,
     query: &DeadLettersQuery,
+    caller: &Caller,
 ) -> Result<web::Json<DeadLettersDone>, Problem> {
-    done("discard", letters.discard(query.limit()?).await)
+    done("discard", caller, letters.discard(query.limit()?).await)
 }
 
 fn done(
     action: &'static str,
+    caller: &Caller,
     count: Result<usize, AmqpError>,
 ) -> Result<web::Json<DeadLettersDone>, Problem> {
     let count = count.map_err(|error| broker(&error))?;
     tracing::info!(
         audit = true,
         action,
+        %caller,
         count,
         "an operator has dealt with dead letters"
     );

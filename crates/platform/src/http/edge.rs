@@ -6,7 +6,7 @@
 //! more than 128 KiB or 96 fields (431), one that does not come in time (408).
 
 use super::Problem;
-use super::auth::admit;
+use super::auth::{Shown, admit};
 use super::limits::{Last, Limits, Unread};
 use super::watched::{self, Watched};
 use crate::metrics;
@@ -37,11 +37,11 @@ pub async fn edge<B: MessageBody + 'static>(
     // Taken before the call, which consumes the request: an error or a panic comes back without it.
     let measured = metrics::begin();
     let language = req.headers().get(header::ACCEPT_LANGUAGE).cloned();
+    let admitted = admit(&req);
     let watched = Watched::begin(&req);
     let span = watched.as_ref().map_or_else(Span::none, Watched::span);
-    let answer = AssertUnwindSafe(async move { admitted(req, next).await }.instrument(span))
-        .catch_unwind()
-        .await;
+    let called = call(admitted, req, next);
+    let answer = AssertUnwindSafe(called.instrument(span)).catch_unwind().await;
     if let Some(watched) = watched {
         watched.end(&answer);
     }
@@ -70,17 +70,17 @@ pub async fn edge<B: MessageBody + 'static>(
 }
 
 /// Who may not do this, or for whom there is no room, gets no further.
-async fn admitted<B: MessageBody + 'static>(
+async fn call<B: MessageBody + 'static>(
+    admitted: Result<Shown, Problem>,
     mut req: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
+    let shown = admitted?;
     // Only an application that was not built by `serve` has none.
     let Some(limits) = req.app_data::<Rc<Limits>>().map(Rc::clone) else {
-        admit(&req)?;
         return next.call(req).await;
     };
     limits.head(&req)?;
-    let shown = admit(&req)?;
     limits.body(&mut req).await?;
     let _place = limits.enter(&req, &shown)?;
     next.call(req).await

@@ -36,12 +36,12 @@ impl Watched {
         let given = request_id(request.headers());
         let request_id = given.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
         let method = request.method().to_string();
-        let work = Work::begun_by(trace::of_headers(request.headers()), &method, &request_id);
-        if work.span.is_none() {
-            return None;
-        }
+        let work = Work::begun_by(trace::came_with(request.request()), &method, &request_id);
         if let Some(context) = work.context {
             request.extensions_mut().insert(context);
+        }
+        if work.span.is_none() {
+            return None;
         }
         Some(Self {
             work,

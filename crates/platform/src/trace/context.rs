@@ -37,6 +37,14 @@ impl TraceContext {
         })
     }
 
+    /// The same, collected or not.
+    pub(super) fn sampled(self, sampled: bool) -> Self {
+        Self {
+            flags: self.flags.with_sampled(sampled),
+            ..self
+        }
+    }
+
     /// Whether whoever began the trace wants it collected.
     #[must_use]
     pub fn is_sampled(self) -> bool {
@@ -100,6 +108,8 @@ mod tests {
         let context: TraceContext = CONTEXT.parse().unwrap();
         assert!(context.is_sampled());
         assert_eq!(context.to_string(), CONTEXT);
+        let unsampled = context.sampled(false);
+        assert!(!unsampled.is_sampled() && unsampled.sampled(true) == context);
         assert_eq!(context.trace_id().to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
         let fresh = TraceContext::unsampled();
         assert_eq!(fresh.to_string().parse(), Ok(fresh));

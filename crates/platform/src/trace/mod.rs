@@ -14,13 +14,14 @@ pub(crate) use export::{Exporting, layer};
 
 use std::fmt::Display;
 
-use actix_web::HttpMessage;
-use actix_web::http::header::HeaderMap;
+use actix_web::{HttpMessage, HttpRequest};
 use contracts::messaging::TRACE_CONTEXT;
 use opentelemetry::KeyValue;
 use opentelemetry::trace::{SpanRef, Status, TraceContextExt};
 use tracing::{Level, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::http::auth::Caller;
 
 /// Target of the spans that are exported.
 const EXPORTED: &str = "hotstock_trace";
@@ -159,11 +160,20 @@ pub(crate) fn is_watched() -> bool {
 /// The context of the request that is being answered: its own when somebody sees it, else the one it came with. `None`
 /// too when what it came with is not one.
 #[must_use]
-pub fn context(request: &actix_web::HttpRequest) -> Option<TraceContext> {
+pub fn context(request: &HttpRequest) -> Option<TraceContext> {
     let own = request.extensions().get::<TraceContext>().copied();
-    own.or_else(|| of_headers(request.headers()))
+    own.or_else(|| came_with(request))
 }
 
-pub(crate) fn of_headers(headers: &HeaderMap) -> Option<TraceContext> {
-    headers.get(TRACE_CONTEXT)?.to_str().ok()?.parse().ok()
+/// The context a request came with. Whether its trace is collected is for those to say who may; of others it is drawn, as
+/// of a request without one.
+pub(crate) fn came_with(request: &HttpRequest) -> Option<TraceContext> {
+    let text = request.headers().get(TRACE_CONTEXT)?.to_str().ok()?;
+    let context: TraceContext = text.parse().ok()?;
+    let is_heard = |caller: &Caller| caller.may_have_traces_collected();
+    if request.extensions().get::<Caller>().is_none_or(is_heard) {
+        Some(context)
+    } else {
+        Some(context.sampled(export::draw()))
+    }
 }

@@ -127,7 +127,7 @@ pub(crate) enum Shown {
     Credential(Hash),
 }
 
-/// Lets a request in, or says why not. Leaves a [`Caller`] with it where it may not do everything.
+/// Lets a request in, or says why not. Leaves its [`Caller`] with it where callers are asked.
 ///
 /// # Errors
 /// `UNAUTHORIZED`, `FORBIDDEN`, or `NOT_FOUND` for a path that is in no table.
@@ -141,18 +141,21 @@ pub(super) fn admit(request: &ServiceRequest) -> Result<Shown, Problem> {
         return Ok(Shown::Nothing);
     };
     match door.who_may(known, request)? {
-        Who::Everybody => Ok(Shown::Nothing),
+        Who::Everybody => {
+            request.extensions_mut().insert(Caller::Stranger);
+            Ok(Shown::Nothing)
+        }
         Who::Only(roles) => {
             let (identity, hash) = door.identify(known, request)?;
             if !roles.contains(&identity.role) {
                 return Err(Problem::new(ErrorCode::Forbidden));
             }
-            let Some(buyer) = identity.buyer else {
-                return Ok(Shown::Credential(hash));
+            let shown = match &identity.buyer {
+                Some(buyer) => Shown::Buyer(Arc::clone(buyer)),
+                None => Shown::Credential(hash),
             };
-            let caller = Caller::Customer(Arc::clone(&buyer));
-            request.extensions_mut().insert(caller);
-            Ok(Shown::Buyer(buyer))
+            request.extensions_mut().insert(Caller::known(identity, &hash));
+            Ok(shown)
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The table of who may do what, and the description of the API filled from it.
 
-use contracts::error::ErrorCode::{Forbidden, Unauthorized};
+use contracts::error::ErrorCode::{self, Forbidden, Unauthorized};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::Modify;
@@ -21,6 +21,8 @@ pub enum Role {
 }
 
 impl Role {
+    const ALL: [Self; 3] = [Self::Customer, Self::Service, Self::Admin];
+
     /// The word in keys, tokens and descriptions.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -32,9 +34,7 @@ impl Role {
     }
 
     pub(super) fn from_word(word: &str) -> Option<Self> {
-        [Self::Customer, Self::Service, Self::Admin]
-            .into_iter()
-            .find(|role| role.word() == word)
+        Self::ALL.into_iter().find(|role| role.word() == word)
     }
 }
 
@@ -148,7 +148,12 @@ impl Modify for Secured {
                         let shown = schemes.iter();
                         let shown = shown.map(|(name, ..)| SecurityRequirement::new(*name, words.clone()));
                         operation.security = Some(shown.collect());
-                        let refusals = responses(&[Unauthorized, Forbidden], |_| Value::Null);
+                        let codes: &[ErrorCode] = if may_be_forbidden(method, roles) {
+                            &[Unauthorized, Forbidden]
+                        } else {
+                            &[Unauthorized]
+                        };
+                        let refusals = responses(codes, |_| Value::Null);
                         operation.responses.responses.extend(refusals);
                     }
                     Some(Who::Everybody) | None => operation.security = Some(Vec::new()),
@@ -156,6 +161,11 @@ impl Modify for Secured {
             }
         }
     }
+}
+
+/// What changes something is forbidden to pages of other sites, whatever key they show.
+fn may_be_forbidden(method: &str, roles: &[Role]) -> bool {
+    method != "GET" || Role::ALL.iter().any(|role| !roles.contains(role))
 }
 
 #[cfg(test)]
