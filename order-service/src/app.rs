@@ -93,7 +93,7 @@ impl App {
         let shared = pool("shared", &config.database)?;
         let writing = pool("writing", &config.writing_database())?;
         let limits = limits(config);
-        let (placing, placer) = Queue::start("place", writing.clone(), limits, place);
+        let (placing, placer) = Queue::start("place", writing.clone(), placing_limits(config), place);
         let client = ProductClient::new(&config.product)?;
         let (runner, concluder) = Runner::start(client, writing.clone(), limits, config.saga.clone());
         let (recovery, outbox) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -212,8 +212,18 @@ impl App {
 fn limits(config: &Config) -> Limits {
     Limits {
         capacity: config.orders.queue_capacity,
+        // What is concluded has been done: it waits as long as it takes.
+        wait_max: Duration::MAX,
         flush_max: config.orders.flush_max,
         transaction: Duration::from_millis(config.orders.transaction_limit_ms),
+    }
+}
+
+/// New orders wait for half of their deadline at most: one that is written later is nobody's any more.
+fn placing_limits(config: &Config) -> Limits {
+    Limits {
+        wait_max: config.server.request_deadline() / 2,
+        ..limits(config)
     }
 }
 

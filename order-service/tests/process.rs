@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
-use devstack::{Postgres, PostgresOptions, Service, ServiceOptions, shared_postgres, wait_for};
+use devstack::{Postgres, PostgresOptions, Service, ServiceOptions, Signal, shared_postgres, wait_for};
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use serde_json::{Value, json};
 use std::process::{Command, Output};
@@ -295,4 +295,28 @@ fn secrets_of_callers_are_masked_where_the_configuration_is_printed() {
         "{printed}"
     );
     assert_eq!(printed.matches("\"***\"").count(), 2, "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_it_at_once() {
+    let options = options(&fresh_database().await).env("HOTSTOCK__SERVER__SHUTDOWN_DELAY_MS", "600000");
+    let service = Service::start(options).await.unwrap();
+    service.signal(Signal::TERM).unwrap();
+    let url = format!("{}/readyz", service.url());
+    wait_for("draining", Duration::from_secs(10), async || {
+        match get(url.clone()).await {
+            (503, body) if body["details"]["status"] == "draining" => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(service.exit_code(), None, "it serves on for ten minutes");
+    service.signal(Signal::INT).unwrap();
+    let code = wait_for("its end", Duration::from_secs(5), async || {
+        service.exit_code().ok_or_else(|| "it runs".to_owned())
+    })
+    .await
+    .unwrap();
+    assert_eq!(code, 130, "{}", service.log_tail());
 }

@@ -89,10 +89,14 @@ impl App {
         let hot = Arc::new(HotProducts::default());
         let (loader, loading) = Loader::start(gate.clone(), database.clone(), hot.clone());
         let (settler, settling) = Settler::start(gate.clone(), &config.gate);
+        // What is decided too late for whoever asked is work for nobody: half of the time is for waiting. (The gate's
+        // queue needs no such bound: it goes by at once, or the breaker opens.)
+        let request_deadline = config.server.request_deadline();
         let (ledger, deciding) = Ledger::start(
             pool("decisions", &config.decision_database())?,
             settler.clone(),
             &config.ledger,
+            request_deadline / 2,
         );
         let (admission, admitting) = AdmissionQueue::start(
             gate.clone(),
@@ -132,7 +136,6 @@ impl App {
             tokio::spawn(count_dead_letters(dead_letters.clone())),
         ];
         workers.extend(watching);
-        let request_deadline = config.server.request_deadline();
         let app = Self {
             pool: database,
             gate,

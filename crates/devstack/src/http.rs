@@ -43,7 +43,7 @@ pub struct HttpClient {
 }
 
 /// An open connection, and what has been read from it and belongs to no answer yet.
-struct Connection {
+pub(crate) struct Connection {
     stream: Either<TcpStream, TlsStream<TcpStream>>,
     received: BytesMut,
 }
@@ -121,11 +121,7 @@ impl HttpClient {
                 Some(connection) => connection,
                 None => Connection::open(&self.authority, self.tls.as_ref()).await?,
             };
-            let written = connection.stream.write_all(&self.request).await;
-            written.map_err(|_| Fault::Broken)?;
-            let has_body = method != Method::HEAD;
-            let (answer, is_kept) =
-                answer::read(&mut connection.stream, &mut connection.received, has_body).await?;
+            let (answer, is_kept) = connection.exchange(&self.request, method != Method::HEAD).await?;
             Ok((answer, is_kept.then_some(connection)))
         };
         let (answer, connection) = limited(self.timeout, exchange).await?;
@@ -186,7 +182,11 @@ impl HttpClient {
 }
 
 impl Connection {
-    async fn open(authority: &str, tls: Option<&(TlsConnector, ServerName<'static>)>) -> Result<Self, Fault> {
+    /// To `HOST:PORT`, encrypted where there is something to encrypt with.
+    pub(crate) async fn open(
+        authority: &str,
+        tls: Option<&(TlsConnector, ServerName<'static>)>,
+    ) -> Result<Self, Fault> {
         let stream = TcpStream::connect(authority).await.map_err(|_| Fault::Connect)?;
         stream.set_nodelay(true).map_err(|_| Fault::Connect)?;
         let stream = match tls {
@@ -202,8 +202,16 @@ impl Connection {
         })
     }
 
+    /// Sends a whole request and waits for its whole answer; also says whether the connection can be used again.
+    /// `has_body`: false for `HEAD`.
+    pub(crate) async fn exchange(&mut self, request: &[u8], has_body: bool) -> Result<(Answer, bool), Fault> {
+        let written = self.stream.write_all(request).await;
+        written.map_err(|_| Fault::Broken)?;
+        answer::read(&mut self.stream, &mut self.received, has_body).await
+    }
+
     /// Whether it can be used once more, as far as we have heard: nothing may come before we ask, not even an end.
-    fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         let socket = match &self.stream {
             Either::Left(stream) => stream,
             Either::Right(stream) => stream.get_ref().0,

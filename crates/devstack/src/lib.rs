@@ -7,9 +7,11 @@
 //! - [`service`]: product-service and order-service as processes
 //! - [`test_stack`]: what an integration test starts with
 //! - [`proxy`]: a proxy in front of a server, to make the way to it fail
+//! - [`balancer`]: a load balancer in front of several instances
 //! - [`books`]: the audit of a product's books, and of the orders for it
 //! - [`load`]: the load tool
 //! - [`chaos`]: faults, singly and at random, in the middle of a sale
+//! - [`soak`]: a long sale, and whether anything grows meanwhile
 //! - [`browser`]: a headless browser, for tests of pages
 //! - [`catalogue`], [`http`]: products made through the API; the client that asks
 //! - [`tls`]: throw-away certificates, and who is believed
@@ -18,6 +20,7 @@
 //! - [`wait`]: waiting for something instead of sleeping
 //! - [`ports`]: free ports
 
+pub mod balancer;
 pub mod books;
 pub mod browser;
 pub mod catalogue;
@@ -30,12 +33,14 @@ pub mod proxy;
 pub mod report;
 pub mod servers;
 pub mod service;
+pub mod soak;
 pub mod stack_file;
 mod supervise;
 pub mod test_stack;
 pub mod tls;
 pub mod wait;
 
+pub use balancer::Balancer;
 pub use browser::{Browser, Screen, Tab};
 pub use rustix::process::Signal;
 pub use servers::{

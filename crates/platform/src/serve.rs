@@ -1,22 +1,29 @@
 //! The two listeners of a service, and how it stops.
 //!
 //! The public listener has the service's API and health; the admin listener has the admin API, health and metrics.
-//! On SIGTERM or SIGINT readiness turns to draining, the public listener closes, requests in flight end within the
-//! grace, then the admin listener closes and [`run`] returns. What the service holds behind its handlers (queues,
-//! workers) is drained by the service afterwards.
+//! On SIGTERM or SIGINT readiness turns to draining while everything is served for `server.shutdown_delay_ms` more, every
+//! answer with `Connection: close`. Then the public listener closes, with it connections on which nothing is under way;
+//! requests in flight end within the grace, then the admin listener closes and [`run`] returns. What the service holds
+//! behind its handlers (queues, workers) is drained by the service afterwards. A second signal ends the process at once,
+//! as kill -9 would: what was answered is in the ledger, the rest is asked for again.
 
 use crate::config::ServerConfig;
 use crate::http::auth::{ADMIN, Auth, Door, OPEN, Rule};
 use crate::http::health::Health;
+use crate::http::limits::{Connections, Limits};
 use crate::http::{self, edge};
 use crate::telemetry::Metrics;
 use crate::tls::{self, TlsError};
-use actix_web::dev::Server;
-use actix_web::middleware::from_fn;
+use actix_web::body::MessageBody;
+use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
+use actix_web::http::ConnectionType;
+use actix_web::middleware::{Next, from_fn};
 use actix_web::web::ServiceConfig;
 use actix_web::{App, HttpResponse, HttpServer, web};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
@@ -25,15 +32,8 @@ use tokio_util::sync::CancellationToken;
 /// Connections the kernel keeps until they are accepted. A sale opens thousands within a second; with the usual 128
 /// the rest would be dropped and come back a second later. (The kernel caps it at its own `somaxconn`.)
 const ACCEPT_BACKLOG: u32 = 4096;
-/// A client that does not finish its request head in this time is cut off.
-const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// A client that does not finish its TLS handshake in this time is cut off.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Handshakes per thread that may be under way. Beyond it nobody else would be accepted, so it is as high as the number of
-/// connections a thread takes at all: silent clients must not keep others out.
-const HANDSHAKES_MAX: usize = 25_600;
-/// Idle connections are kept longer than usual load balancers keep theirs, so that it is they who close.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const ADMIN_WORKERS: usize = 1;
 
 /// Why the service could not serve.
@@ -100,6 +100,7 @@ impl Listeners {
         } else {
             warn_of_plain_text(config);
         }
+        allow_descriptors(config);
         let tls = tls::listener(&config.tls)?;
         let bind = |key, address| listen(address).map_err(|source| ServeError::Bind { key, address, source });
         Ok(Listeners {
@@ -131,7 +132,7 @@ impl Listeners {
     }
 }
 
-/// A token that is cancelled by SIGTERM or SIGINT.
+/// A token that is cancelled by SIGTERM or SIGINT. The second of them ends the process, with status 128 + its number.
 ///
 /// # Errors
 /// [`ServeError::Signal`] when a handler cannot be installed.
@@ -144,12 +145,18 @@ pub fn stop_on_signal() -> Result<CancellationToken, ServeError> {
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     tokio::spawn(async move {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
+        let mut next = async || {
+            tokio::select! {
+                _ = terminate.recv() => ("SIGTERM", SignalKind::terminate()),
+                _ = interrupt.recv() => ("SIGINT", SignalKind::interrupt()),
+            }
         };
-        tracing::info!(signal = name, "stopping");
+        let (name, _) = next().await;
+        tracing::info!(signal = name, "stopping; another signal ends it at once");
         stopped.cancel();
+        let (name, kind) = next().await;
+        tracing::warn!(signal = name, "ending at once");
+        std::process::exit(128 + kind.as_raw_value());
     });
     Ok(stop)
 }
@@ -179,10 +186,11 @@ where
     let public_server = server(
         config,
         config.worker_count(),
-        listeners.public.0,
+        ("public", listeners.public.0),
         listeners.tls,
         public_stop.clone(),
-        mount(health.clone(), public_door, public),
+        health.clone(),
+        mount(health.clone(), public_door, Limits::public(config), public),
     )
     .map_err(|source| ServeError::Server {
         listener: "public",
@@ -204,10 +212,11 @@ where
     let admin_server = server(
         config,
         ADMIN_WORKERS,
-        listeners.admin.0,
+        ("admin", listeners.admin.0),
         admin_tls,
         admin_stop.clone(),
-        mount(health.clone(), admin_door, with_metrics),
+        health.clone(),
+        mount(health.clone(), admin_door, Limits::admin(config), with_metrics),
     )
     .map_err(|source| ServeError::Server {
         listener: "admin",
@@ -234,8 +243,9 @@ where
     };
     let stopping = async {
         stop.cancelled().await;
-        // Readiness first: a load balancer that asks meanwhile must not send more.
+        // Readiness first: a load balancer that asks meanwhile must not send more, and gets the time to ask.
         health.drain();
+        tokio::time::sleep(config.shutdown_delay()).await;
         public_stop.cancel();
     };
     let serving = async { tokio::join!(public_ended, admin_ended) };
@@ -248,12 +258,19 @@ where
     public_result.and(admin_result)
 }
 
-fn mount<R>(health: Health, door: Door, routes: R) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static
+fn mount<R>(
+    health: Health,
+    door: Door,
+    limits: Limits,
+    routes: R,
+) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static
 where
     R: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
     move |cfg| {
         cfg.app_data(door.clone());
+        // One for each thread, so that a request's hold on it is the thread's own.
+        cfg.app_data(Rc::new(limits.clone()));
         health.configure(cfg);
         routes(cfg);
     }
@@ -262,27 +279,35 @@ where
 fn server<R>(
     config: &ServerConfig,
     workers: usize,
-    listener: TcpListener,
+    (name, listener): (&'static str, TcpListener),
     tls: Option<rustls::ServerConfig>,
     stop: CancellationToken,
+    health: Health,
     routes: R,
 ) -> io::Result<Server>
 where
     R: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
     let body_limit = config.body_limit_bytes;
+    let limits = &config.limits;
+    let connections = Connections::new(name, limits.connections_max);
     let server = HttpServer::new(move || {
+        let health = health.clone();
         App::new()
-            .wrap(from_fn(edge))
+            .wrap(from_fn(move |req, next| leave_taking(health.clone(), req, next)))
             .configure(|cfg| http::configure(cfg, body_limit))
             .configure(routes.clone())
     });
     let server = server
         .workers(workers)
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(REQUEST_HEAD_TIMEOUT)
+        .on_connect(move |stream, connection| connections.accepted(stream, connection))
+        // Per thread, and one that has as many stops accepting: ours is for all, and comes first.
+        .max_connections(limits.connections_max.saturating_add(1))
+        .keep_alive(Duration::from_millis(limits.idle_timeout_ms))
+        .client_request_timeout(Duration::from_millis(limits.head_timeout_ms))
         .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
-        .max_connection_rate(HANDSHAKES_MAX)
+        // Handshakes per thread. Beyond it nobody else would be accepted: silent clients must not keep others out.
+        .max_connection_rate(limits.connections_max.saturating_add(1))
         .tcp_nodelay(true)
         .shutdown_timeout(config.shutdown_grace().as_millis().div_ceil(1_000) as u64)
         .shutdown_signal(stop.cancelled_owned());
@@ -291,6 +316,20 @@ where
         None => server.listen(listener)?,
     };
     Ok(server.run())
+}
+
+/// [`edge()`]; and who is answered by an instance that is going away is told to come over another connection.
+async fn leave_taking<B: MessageBody + 'static>(
+    health: Health,
+    req: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let mut answer = edge(req, next).await?;
+    if health.is_draining() {
+        let head = answer.response_mut().head_mut();
+        head.set_connection_type(ConnectionType::Close);
+    }
+    Ok(answer)
 }
 
 /// Without keys whoever reaches a listener may do everything.
@@ -328,6 +367,31 @@ fn warn_of_plain_text(config: &ServerConfig) {
                  server.tls.cert_file, or let what is in front of it speak TLS."
             );
         }
+    }
+}
+
+/// Descriptors beside those of public connections: the admin listener, stores, logs.
+const DESCRIPTORS_BESIDE: u64 = 1_000;
+
+/// Many systems start programs with 1,024 descriptors and let them take more. Without one, a connection cannot even be
+/// closed: nobody would be served.
+fn allow_descriptors(config: &ServerConfig) {
+    let wanted = config.limits.connections_max as u64 + DESCRIPTORS_BESIDE;
+    let now = getrlimit(Resource::Nofile);
+    if now.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let possible = now.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    let new = Rlimit {
+        current: Some(possible),
+        ..now
+    };
+    if setrlimit(Resource::Nofile, new).is_err() || possible < wanted {
+        tracing::warn!(
+            wanted,
+            possible,
+            "fewer descriptors than connections may need (server.limits.connections_max)"
+        );
     }
 }
 

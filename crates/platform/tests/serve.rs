@@ -6,7 +6,7 @@
 mod tls;
 
 use actix_web::{HttpResponse, web};
-use platform::config::{ServerConfig, ServerTlsConfig};
+use platform::config::{LimitsConfig, ServerConfig, ServerTlsConfig};
 use platform::http::auth::Auth;
 use platform::http::health::Health;
 use platform::serve::{Listeners, ServeError, run};
@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +29,18 @@ fn config() -> ServerConfig {
         workers: 2,
         body_limit_bytes: 1024,
         request_deadline_ms: 1_000,
+        shutdown_delay_ms: 0,
         shutdown_grace_ms: 5_000,
+        limits: LimitsConfig {
+            connections_max: 100,
+            head_timeout_ms: 5_000,
+            body_timeout_ms: 5_000,
+            idle_timeout_ms: 75_000,
+            head_limit_bytes: 16_384,
+            in_flight_max: 100,
+            requests_per_s: 0,
+            burst: 100,
+        },
         tls: ServerTlsConfig::off(),
     }
 }
@@ -358,4 +370,116 @@ async fn many_probes_share_one_run_of_the_checks_and_a_hung_check_has_failed() {
     assert!((1..=2).contains(&runs), "{runs} runs for 20 probes");
     running.stop.cancel();
     running.ended.await.unwrap().unwrap();
+}
+
+/// A connection of our own: what is sent and heard on it is exactly this.
+struct Wire(tokio::net::TcpStream);
+
+impl Wire {
+    async fn open(address: SocketAddr) -> Self {
+        Self(tokio::net::TcpStream::connect(address).await.unwrap())
+    }
+
+    async fn ask(&mut self, path: &str) -> io::Result<String> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+        self.0.write_all(request.as_bytes()).await?;
+        let mut heard = vec![0; 4096];
+        let length = self.0.read(&mut heard).await?;
+        heard.truncate(length);
+        Ok(String::from_utf8(heard).unwrap())
+    }
+
+    async fn ends(&mut self) -> bool {
+        let mut byte = [0];
+        let read = tokio::time::timeout(Duration::from_secs(3), self.0.read(&mut byte));
+        !matches!(read.await, Ok(Ok(1..)) | Err(_))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn within_the_delay_everything_is_served_and_told_to_come_over_another_connection() {
+    let delayed = ServerConfig {
+        shutdown_delay_ms: 1_500,
+        ..config()
+    };
+    let running = start(&delayed, Health::builder().build());
+    let mut kept = Wire::open(running.public).await;
+    let before = kept.ask("/livez").await.unwrap();
+    assert!(
+        before.starts_with("HTTP/1.1 200 ") && !before.contains("connection: close"),
+        "{before}"
+    );
+    let started = Instant::now();
+    running.stop.cancel();
+    let unready = async || match get_json(running.public, "/readyz").await {
+        (503, body) if body["details"]["status"] == "draining" => Ok(()),
+        other => Err(format!("{other:?}")),
+    };
+    devstack::wait_for("draining", Duration::from_secs(1), unready)
+        .await
+        .unwrap();
+    // Over the connection from before, and over a new one.
+    for wire in [&mut kept, &mut Wire::open(running.public).await] {
+        let answer = wire.ask("/livez").await.unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 200 ") && answer.contains("connection: close"),
+            "{answer}"
+        );
+        assert!(wire.ends().await);
+    }
+    running.ended.await.unwrap().unwrap();
+    assert!(
+        started.elapsed() >= delayed.shutdown_delay(),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+/// Clients who keep their connections and ask at every moment of the stop: each gets a whole answer, or not a byte of one
+/// and the handler has never heard of him.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_on_a_kept_connection_is_answered_whole_or_was_never_begun() {
+    let running = start(&config(), Health::builder().build());
+    let public = running.public;
+    running.gate.add_permits(1_000_000);
+    let clients: Vec<_> = (0..24)
+        .map(|_| {
+            tokio::spawn(async move {
+                let mut wire = Wire::open(public).await;
+                let (mut answered, mut closing) = (0_usize, false);
+                while !closing {
+                    match wire.ask("/held").await {
+                        Ok(answer) if answer.ends_with("held") => {
+                            answered += 1;
+                            closing = answer.contains("connection: close");
+                        }
+                        // Its end, or a reset: nothing of an answer.
+                        Ok(nothing) => return (answered, nothing),
+                        Err(_) => break,
+                    }
+                }
+                (answered, String::new())
+            })
+        })
+        .collect();
+    let entered = running.entered.clone();
+    devstack::wait_for("requests", Duration::from_secs(10), async || {
+        let entered = entered.available_permits();
+        if entered > 2_000 {
+            Ok(())
+        } else {
+            Err(entered.to_string())
+        }
+    })
+    .await
+    .unwrap();
+    running.stop.cancel();
+    running.ended.await.unwrap().unwrap();
+    let mut all = 0;
+    for client in clients {
+        let (answered, rest) = client.await.unwrap();
+        assert_eq!(rest, "", "half an answer");
+        all += answered;
+    }
+    assert_eq!(entered.available_permits(), all, "begun and never answered");
 }

@@ -92,11 +92,17 @@ async fn sigterm_under_load_loses_nothing_that_was_accepted() {
         })
         .await;
         assert_promises_kept(&shop, product, &told).await;
-        let unknown = told
+        let is_unknown = |told: &Told| matches!(told, Told::Nothing(_));
+        let unknown: Vec<i64> = told
             .iter()
-            .filter(|(_, told)| matches!(told, Told::Nothing(_)))
-            .count();
-        assert!(unknown > 0, "the instance's clients found it gone");
+            .filter(|(_, told)| is_unknown(told))
+            .map(|(order, _)| *order)
+            .collect();
+        assert!(!unknown.is_empty(), "the instance's clients found it gone");
+        // Who got no answer was never begun with.
+        let ids = shop.stack.sold_request_ids(&[product]).await.unwrap();
+        let begun = unknown.iter().find(|order| ids.contains(&decrease_key(**order)));
+        assert_eq!(begun, None);
         // Not a single hold is left over.
         let books = shop.wait_until_balanced(product, Duration::from_secs(2)).await;
         assert_eq!(books.gate.is_some(), is_hot);

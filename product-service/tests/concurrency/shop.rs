@@ -26,8 +26,16 @@ pub(crate) struct Shop {
 impl Shop {
     /// That many instances, started at the same time on an empty database.
     pub(crate) async fn open(instances: usize) -> Self {
+        Self::open_with(instances, &[]).await
+    }
+
+    /// The same with further settings.
+    pub(crate) async fn open_with(instances: usize, settings: &[(&str, &str)]) -> Self {
         let stack = TestStack::shared().await.unwrap();
         let options = patient(stack.service("product-service", env!("CARGO_BIN_EXE_product-service")));
+        let options = settings
+            .iter()
+            .fold(options, |options, (key, value)| options.env(key, value));
         let starts = (0..instances).map(|_| Service::start(options.clone()));
         let services = try_join_all(starts).await.unwrap();
         Self { stack, services }

@@ -36,6 +36,28 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// Writes it as it goes on to somebody else's connection: without what was said about this one.
+    pub(crate) fn pass_on(&self, to: &mut Vec<u8>) {
+        let mut has_length = false;
+        for line in self.head.split_inclusive(|byte| *byte == b'\n') {
+            let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+            let is = |field: &str| name.eq_ignore_ascii_case(field.as_bytes());
+            if is("Connection") || is("Keep-Alive") || is("Transfer-Encoding") || line.trim_ascii().is_empty()
+            {
+                continue;
+            }
+            has_length |= is("Content-Length");
+            to.extend_from_slice(line);
+        }
+        if !has_length {
+            to.extend_from_slice(format!("Content-Length: {}\r\n", self.body.len()).as_bytes());
+        }
+        to.extend_from_slice(b"\r\n");
+        to.extend_from_slice(&self.body);
+    }
+}
+
 /// What the head says.
 struct Head {
     status: StatusCode,

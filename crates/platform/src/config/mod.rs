@@ -18,7 +18,8 @@ pub use auth::{AuthConfig, AuthMode, JwtAlgorithm, JwtConfig, MetricsReaders};
 pub use layers::{ConfigError, load};
 pub use secret::Secret;
 pub use sections::{
-    ConsoleConfig, DatabaseConfig, LogConfig, LogFormat, ServerConfig, TelemetryConfig, in_range,
+    ConsoleConfig, DatabaseConfig, LimitsConfig, LogConfig, LogFormat, ServerConfig, TelemetryConfig,
+    in_range,
 };
 
 pub(crate) use tls::postgres_options;

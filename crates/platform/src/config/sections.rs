@@ -45,10 +45,77 @@ pub struct ServerConfig {
     pub body_limit_bytes: usize,
     /// How long a request may wait for its outcome, in milliseconds, 50..=60000. Kept by the services, not here.
     pub request_deadline_ms: u64,
-    /// How long requests in flight may take to end after SIGTERM, in milliseconds, 0..=600000; rounded up to seconds.
+    /// How long an instance that is told to stop goes on serving while it says that it is not ready, so that balancers
+    /// stop sending to it, in milliseconds, 0..=600000.
+    pub shutdown_delay_ms: u64,
+    /// How long requests in flight may take to end after that, in milliseconds, 0..=600000; rounded up to seconds.
     pub shutdown_grace_ms: u64,
     /// HTTPS.
     pub tls: ServerTlsConfig,
+    /// What is turned away at the door.
+    pub limits: LimitsConfig,
+}
+
+/// Section `[server.limits]`: how much connections, clients and requests may take.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Connections of each listener, 1..=1000000. One more is closed at once.
+    pub connections_max: usize,
+    /// How long the head of a connection's first request may take, in milliseconds, 100..=600000.
+    pub head_timeout_ms: u64,
+    /// How long a body may take after its head, in milliseconds, 100..=600000.
+    pub body_timeout_ms: u64,
+    /// How long a connection may be idle between requests, in milliseconds, 1000..=3600000.
+    pub idle_timeout_ms: u64,
+    /// Largest head, path and header fields in all, in bytes, 1024..=65536.
+    pub head_limit_bytes: usize,
+    /// Requests in flight on the public listener, 1..=1000000. Streams of events are not in flight.
+    pub in_flight_max: usize,
+    /// Requests per second of one client, 0..=1000000; 0: no limit.
+    pub requests_per_s: u32,
+    /// Requests that a client who has paused may make at once, 1..=1000000.
+    pub burst: u32,
+}
+
+impl LimitsConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        in_range(
+            "server.limits.connections_max",
+            self.connections_max,
+            1..=1_000_000,
+        )?;
+        for (key, value, least, most) in [
+            (
+                "server.limits.head_timeout_ms",
+                self.head_timeout_ms,
+                100,
+                600_000,
+            ),
+            (
+                "server.limits.body_timeout_ms",
+                self.body_timeout_ms,
+                100,
+                600_000,
+            ),
+            (
+                "server.limits.idle_timeout_ms",
+                self.idle_timeout_ms,
+                1_000,
+                3_600_000,
+            ),
+        ] {
+            in_range(key, value, least..=most)?;
+        }
+        in_range(
+            "server.limits.head_limit_bytes",
+            self.head_limit_bytes,
+            1024..=65_536,
+        )?;
+        in_range("server.limits.in_flight_max", self.in_flight_max, 1..=1_000_000)?;
+        in_range("server.limits.requests_per_s", self.requests_per_s, 0..=1_000_000)?;
+        in_range("server.limits.burst", self.burst, 1..=1_000_000)
+    }
 }
 
 impl ServerConfig {
@@ -64,7 +131,9 @@ impl ServerConfig {
             self.request_deadline_ms,
             50..=60_000,
         )?;
+        in_range("server.shutdown_delay_ms", self.shutdown_delay_ms, 0..=600_000)?;
         in_range("server.shutdown_grace_ms", self.shutdown_grace_ms, 0..=600_000)?;
+        self.limits.validate()?;
         if self.bind == self.admin_bind && self.bind.port() != 0 {
             return Err(ConfigError::OutOfRange {
                 key: "server.admin_bind".to_owned(),
@@ -86,6 +155,11 @@ impl ServerConfig {
     /// `request_deadline_ms` as a duration.
     pub fn request_deadline(&self) -> Duration {
         Duration::from_millis(self.request_deadline_ms)
+    }
+
+    /// `shutdown_delay_ms` as a duration.
+    pub fn shutdown_delay(&self) -> Duration {
+        Duration::from_millis(self.shutdown_delay_ms)
     }
 
     /// `shutdown_grace_ms` as a duration.
@@ -258,8 +332,19 @@ mod tests {
             workers: 0,
             body_limit_bytes: 16_384,
             request_deadline_ms: 1_000,
+            shutdown_delay_ms: 0,
             shutdown_grace_ms: 10_000,
             tls: ServerTlsConfig::off(),
+            limits: LimitsConfig {
+                connections_max: 100,
+                head_timeout_ms: 5_000,
+                body_timeout_ms: 5_000,
+                idle_timeout_ms: 75_000,
+                head_limit_bytes: 16_384,
+                in_flight_max: 100,
+                requests_per_s: 0,
+                burst: 100,
+            },
         }
     }
 

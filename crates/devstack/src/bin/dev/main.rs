@@ -12,6 +12,7 @@ mod observe;
 mod prepare;
 mod project;
 mod show;
+mod soak;
 mod stack;
 mod test;
 mod under_chaos;
@@ -55,6 +56,11 @@ enum Command {
     /// What is broken is healed in the end, also when this command is stopped or killed before. Exit status: 0 done and
     /// healed; 1 it could not be done, or (chaos run) a promise was broken.
     Chaos(chaos::ChaosArgs),
+    /// Sell for a long time on a stack of its own, restarting instances meanwhile: do the books balance, does anything grow?
+    ///
+    /// Orders, decreases, cancellations and restocks, at half of the rate that fits. Exit status: 0 the books are right and
+    /// nothing has grown; 1 a bound is crossed; 2 it could not be run; 3 the books are wrong.
+    Soak(soak::SoakArgs),
     /// Whether the books of the running stack balance: ledger, stock and gate of every product
     Audit,
 }
@@ -72,7 +78,7 @@ fn main() -> ExitCode {
             };
         }
     };
-    let failure = if matches!(cli.command, Command::FlashSale(_)) {
+    let failure = if matches!(cli.command, Command::FlashSale(_) | Command::Soak(_)) {
         COULD_NOT_RUN
     } else {
         FAILED
@@ -99,6 +105,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::FlashSale(args) => flash_sale::run(&args).await,
         Command::Bench(args) => bench::run(&args).await,
         Command::Chaos(args) => chaos::run(&args).await,
+        Command::Soak(args) => soak::run(&args).await,
         Command::Audit => audit::run().await,
     }
 }

@@ -1,0 +1,171 @@
+//! Memory, descriptors and threads of each process, looked at again and again; and what the stores say of themselves.
+//!
+//! A process that is restarted begins a new life: what it has by then says nothing about what the one before it had.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use redis::aio::MultiplexedConnection;
+use serde::Serialize;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+use tokio_postgres::NoTls;
+
+use super::stage::Stage;
+use crate::servers::Server;
+
+/// Sessions of all databases but ours.
+const CONNECTIONS: &str = "-- soak: connections\n\
+    SELECT count(*) - 1 FROM pg_stat_activity WHERE backend_type = 'client backend'";
+
+/// What one process has, at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Sample {
+    /// From the start of the run, s.
+    pub at_s: f64,
+    /// Resident memory, bytes.
+    pub rss_bytes: u64,
+    /// Open descriptors.
+    pub descriptors: u64,
+    /// Threads.
+    pub threads: u64,
+}
+
+/// One process from its start to its end.
+#[derive(Clone, Debug, Serialize)]
+pub struct Life {
+    /// Which instance.
+    pub name: String,
+    /// Its process id.
+    pub pid: u32,
+    /// In order.
+    pub samples: Vec<Sample>,
+}
+
+/// What a store says of itself: moments (s from the start) and values.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Stores {
+    /// `used_memory` of Redis, bytes.
+    pub redis_bytes: Vec<(f64, f64)>,
+    /// Connections to Postgres.
+    pub connections: Vec<(f64, f64)>,
+}
+
+/// Everything that was looked at.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Samples {
+    /// Every life of every process.
+    pub lives: Vec<Life>,
+    /// The stores.
+    pub stores: Stores,
+}
+
+/// Looks, until it is ended or dropped.
+pub struct Sampler {
+    end: tokio::sync::oneshot::Sender<()>,
+    looking: JoinHandle<Samples>,
+}
+
+impl Sampler {
+    /// Begins to look, once in `interval`. `since`: the start of the run.
+    pub async fn start(stage: &Stage, interval: Duration, since: Instant) -> Result<Self> {
+        let watched = stage.watched();
+        let redis = redis::Client::open(stage.redis_url())?;
+        let redis = redis.get_multiplexed_async_connection().await?;
+        let (postgres, connection) = tokio_postgres::connect(&stage.stores().database_url, NoTls).await?;
+        tokio::spawn(connection);
+        let (end, mut ended) = tokio::sync::oneshot::channel();
+        let looking = tokio::spawn(async move {
+            let mut samples = Samples::default();
+            let mut tick = tokio::time::interval(interval);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    _ = tick.tick() => {}
+                    _ = &mut ended => return samples,
+                }
+                let at_s = since.elapsed().as_secs_f64();
+                samples.look(&watched, at_s);
+                // A store that is too busy to answer has no sample; too few of them are a finding.
+                let _ = samples.ask(redis.clone(), &postgres, at_s).await;
+            }
+        });
+        Ok(Self { end, looking })
+    }
+
+    /// What was seen.
+    pub async fn end(self) -> Result<Samples> {
+        let _ = self.end.send(());
+        self.looking.await.context("the sampler failed")
+    }
+}
+
+impl Samples {
+    fn look(&mut self, watched: &[(String, Server)], at_s: f64) {
+        for (name, server) in watched {
+            let pid = server.pid();
+            // Gone: it is being restarted.
+            let Some(sample) = sample(pid, at_s) else { continue };
+            let life = self
+                .lives
+                .iter_mut()
+                .find(|life| life.pid == pid && life.name == *name);
+            match life {
+                Some(life) => life.samples.push(sample),
+                None => self.lives.push(Life {
+                    name: name.clone(),
+                    pid,
+                    samples: vec![sample],
+                }),
+            }
+        }
+    }
+
+    async fn ask(
+        &mut self,
+        mut redis: MultiplexedConnection,
+        postgres: &tokio_postgres::Client,
+        at_s: f64,
+    ) -> Result<()> {
+        let info: String = redis::cmd("INFO").arg("memory").query_async(&mut redis).await?;
+        let used = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
+        let used = used.context("Redis does not say what memory it uses")?;
+        self.stores.redis_bytes.push((at_s, used.trim().parse()?));
+        let connections: i64 = postgres.query_one(CONNECTIONS, &[]).await?.try_get(0)?;
+        #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^53 connections")]
+        self.stores.connections.push((at_s, connections as f64));
+        Ok(())
+    }
+}
+
+/// From `/proc` (Linux); `None` when there is no such process.
+fn sample(pid: u32, at_s: f64) -> Option<Sample> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let field = |name: &str| -> Option<u64> {
+        let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+        value.split_whitespace().next()?.parse().ok()
+    };
+    Some(Sample {
+        at_s,
+        rss_bytes: field("VmRSS:")? * 1024,
+        descriptors: std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64,
+        threads: field("Threads:")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_seen_with_all_it_has_and_nothing_is_seen_of_one_that_is_gone() {
+        let ours = sample(std::process::id(), 1.5).unwrap();
+        let file = std::fs::File::open("/proc/self/status").unwrap();
+        let with_one_more = sample(std::process::id(), 2.0).unwrap();
+        drop(file);
+        assert!(ours.rss_bytes > 1 << 20 && ours.threads >= 1, "{ours:?}");
+        // Tests beside this one open and close theirs.
+        assert!(with_one_more.descriptors >= 4, "{with_one_more:?}");
+        assert_eq!(sample(u32::MAX, 0.0), None);
+    }
+}
