@@ -66,6 +66,7 @@ impl World {
             .database_url(&self.stock_url)
             .redis_url(&self.redis.url())
             .amqp_url(&self.rabbitmq.url())
+            .env("HOTSTOCK__SALE__ORDERS_TIMEOUT_MS", "20000")
             .env(
                 "HOTSTOCK__SALE__ORDERS_URL",
                 &format!("https://127.0.0.1:{orders_port}"),
@@ -77,13 +78,17 @@ impl World {
         let options = ServiceOptions::new("order-service", ORDER_SERVICE)
             .database_url(&self.orders_url)
             .amqp_url(&self.rabbitmq.url())
-            .env("HOTSTOCK__PRODUCT__URL", product_url);
+            .env("HOTSTOCK__PRODUCT__URL", product_url)
+            .env("HOTSTOCK__PRODUCT__TIMEOUT_MS", "10000")
+            .env("HOTSTOCK__PRODUCT__CONNECT_TIMEOUT_MS", "10000");
         self.encrypted(options, &["DATABASE", "RABBITMQ", "PRODUCT"])
     }
 
     fn encrypted(&self, options: ServiceOptions, sections: &[&str]) -> ServiceOptions {
         let options = options
             .tls(&self.tls)
+            // Limits for a busy machine.
+            .env("HOTSTOCK__SERVER__REQUEST_DEADLINE_MS", "10000")
             .env("HOTSTOCK__DATABASE__POOL_WAIT_MS", "5000")
             .env("HOTSTOCK__DATABASE__CONNECT_TIMEOUT_MS", "5000")
             .env("HOTSTOCK__DATABASE__LOCK_TIMEOUT_MS", "5000")
@@ -241,7 +246,7 @@ async fn wrong_authorities_are_told(world: &World) -> Result<()> {
     for check in ["redis", "rabbitmq"] {
         ready(&half, check, "unavailable").await?;
     }
-    logged(&half, "health check fails", UNKNOWN).await?;
+    logged(&half, "no connection to Redis", UNKNOWN).await?;
     logged(&half, "no connection to RabbitMQ", UNKNOWN).await?;
 
     let order = Service::start(believing(world.order(&half.url()), "PRODUCT", &world.other)).await?;
