@@ -2,6 +2,9 @@
 #
 # The build stage needs nothing but Rust: no system library is linked. What it makes runs on a bare Debian of the same
 # release, as an unprivileged user.
+#
+# Where it is tested there is no daemon to build it: .ci/check-compose.py holds it against the tree (packages, programs, files,
+# pinned images, no root), .ci/lint-dockerfile lints it. That it builds is not shown by these.
 
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /src

@@ -18,5 +18,6 @@ mod page;
 mod recovery;
 mod retry;
 mod sale;
+mod soak;
 mod synchronous;
 mod traces;

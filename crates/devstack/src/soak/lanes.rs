@@ -13,8 +13,6 @@ use crate::books::{self, ProductBooks};
 use crate::catalogue;
 use crate::load::{self, Arrivals, Choice, FlashSale, Progress, Stores, Tally, Verdict, Via};
 
-/// Units of each product at first; what is sold is put in again.
-pub const STOCK: i64 = 20_000;
 /// Of the buyers who got something by a decrease.
 pub const CANCEL_RATIO: f64 = 0.3;
 /// Most buyers want the same few products.
@@ -93,6 +91,7 @@ pub struct Sales {
     stores: Stores,
     product_ids: Vec<i64>,
     front: String,
+    stock: i64,
 }
 
 /// What everybody was told, not judged yet.
@@ -111,15 +110,15 @@ pub struct Sold {
 }
 
 impl Sales {
-    /// New products for every lane. Nothing is sold yet.
-    pub async fn prepare(stage: &Stage, lasts: Duration, rates: Rates) -> Result<Self> {
+    /// New products of `stock` units for every lane; what is sold is put in again. Nothing is sold yet.
+    pub async fn prepare(stage: &Stage, stock: i64, lasts: Duration, rates: Rates) -> Result<Self> {
         let front = stage.product_front.url();
         let (mut sales, mut all) = (Vec::new(), Vec::new());
         for (index, lane) in LANES.iter().enumerate() {
             let mut product_ids = Vec::new();
             for number in 1..=lane.products {
                 let name = format!("{} {number}", lane.name());
-                product_ids.push(catalogue::create_product(&front, &name, 1_000, STOCK, true).await?);
+                product_ids.push(catalogue::create_product(&front, &name, 1_000, stock, true).await?);
             }
             all.extend(&product_ids);
             sales.push(lane.sale(stage, product_ids, lasts, rates.map(|rates| rates[index])));
@@ -129,13 +128,10 @@ impl Sales {
         }
         Ok(Self {
             sales,
-            stores: Stores {
-                database_url: stage.product_database_url.clone(),
-                redis_url: Some(stage.redis.url()),
-                orders_url: Some(stage.order_database_url.clone()),
-            },
+            stores: stage.stores(),
             product_ids: all,
             front,
+            stock,
         })
     }
 
@@ -148,7 +144,7 @@ impl Sales {
     /// Sells until the time is over, restocking meanwhile.
     pub async fn sell(&self) -> Result<Told> {
         let before = books::audit(&self.stores.database_url, None, &self.product_ids).await?;
-        let restocking = Restocking::start(&self.front, &self.product_ids)?;
+        let restocking = Restocking::start(&self.front, &self.product_ids, self.stock)?;
         let [decreases, v1, v2] = &self.sales[..] else {
             bail!("there is a sale for each lane");
         };

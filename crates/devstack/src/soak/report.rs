@@ -457,3 +457,7 @@ fn aligned(rows: &[Vec<String>]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

@@ -8,7 +8,6 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use tokio::task::JoinHandle;
 
-use super::lanes::STOCK;
 use crate::http::HttpClient;
 use crate::load::question::{Asked, Question, Told};
 
@@ -24,10 +23,10 @@ pub(super) struct Restocking {
 }
 
 impl Restocking {
-    pub(super) fn start(product_url: &str, product_ids: &[i64]) -> Result<Self> {
+    pub(super) fn start(product_url: &str, product_ids: &[i64], full: i64) -> Result<Self> {
         let client = HttpClient::new(product_url, PATIENCE).map_err(anyhow::Error::msg)?;
         let (end, ended) = tokio::sync::oneshot::channel();
-        let work = tokio::spawn(restock(client, product_ids.to_vec(), ended));
+        let work = tokio::spawn(restock(client, product_ids.to_vec(), full, ended));
         Ok(Self { end, work })
     }
 
@@ -41,6 +40,7 @@ impl Restocking {
 async fn restock(
     mut client: HttpClient,
     product_ids: Vec<i64>,
+    full: i64,
     mut ended: tokio::sync::oneshot::Receiver<()>,
 ) -> Result<HashMap<i64, i64>> {
     #[derive(Deserialize)]
@@ -53,7 +53,7 @@ async fn restock(
         for &product_id in &product_ids {
             let path = format!("/v1/products/{product_id}");
             let product: Product = client.get_json(&path).await.map_err(anyhow::Error::msg)?;
-            if product.stock >= STOCK / 2 {
+            if product.stock >= full / 2 {
                 continue;
             }
             number += 1;
@@ -61,7 +61,7 @@ async fn restock(
                 asked: Asked::Restock,
                 product_id,
                 order_id: number,
-                quantity: STOCK - product.stock,
+                quantity: full - product.stock,
             };
             put_in(&mut client, question).await?;
             *restocked.entry(product_id).or_default() += question.quantity;

@@ -11,7 +11,7 @@ use super::lanes::{LANES, Sales};
 use super::report::Report;
 use super::roll::{Restart, roll};
 use super::sample::Sampler;
-use super::stage::Stage;
+use super::stage::{Servers, Stage};
 use crate::load;
 
 /// Of what fits.
@@ -30,10 +30,14 @@ pub struct SoakRun {
     pub lasts: Duration,
     /// Buyers per second in all; `None`: half of what fits. The lanes get their shares of what was measured either way.
     pub rate_per_second: Option<f64>,
+    /// Units of each product.
+    pub stock: i64,
     /// Between two restarts.
     pub restart_every: Duration,
     /// Between two samples.
     pub sample_every: Duration,
+    /// On the servers that all tests of this process share, for a test; else on its own.
+    pub is_on_shared_servers: bool,
     /// Folder for data and logs. Created; left to the caller.
     pub dir: PathBuf,
     /// For whoever shows how far it is.
@@ -92,11 +96,15 @@ impl SoakRun {
         std::fs::create_dir_all(&self.dir)
             .with_context(|| format!("cannot create {}", self.dir.display()))?;
         self.progress.begin("starting a stack", Vec::new());
-        let stage = Stage::set(&self.binaries, self.instances, &self.dir).await?;
+        let servers = match self.is_on_shared_servers {
+            true => Servers::shared().await?,
+            false => Servers::own(&self.dir).await?,
+        };
+        let stage = Stage::set(&self.binaries, self.instances, servers, &self.dir).await?;
         self.progress.begin("finding out what fits", Vec::new());
         let measured = self.measure(&stage).await?;
         let rates = self.rates(&measured);
-        let sales = Sales::prepare(&stage, self.lasts, Some(rates)).await?;
+        let sales = Sales::prepare(&stage, self.stock, self.lasts, Some(rates)).await?;
         self.progress.begin("selling", sales.progress());
 
         let since = Instant::now();
@@ -127,7 +135,7 @@ impl SoakRun {
 
     /// Buyers per second that each lane takes, while all of them do.
     async fn measure(&self, stage: &Stage) -> Result<[f64; LANES.len()]> {
-        let sales = Sales::prepare(stage, self.measuring, None).await?;
+        let sales = Sales::prepare(stage, self.stock, self.measuring, None).await?;
         let sold = sales.judge(sales.sell().await?).await?;
         let mut rates = [0.0; LANES.len()];
         for ((rate, lane), verdict) in rates.iter_mut().zip(&LANES).zip(&sold.verdicts) {

@@ -1,12 +1,14 @@
-//! The stack of one soak: stores and broker of its own, instances of both services, a balancer in front of each service.
+//! The stack of one soak: stores and broker, instances of both services, a balancer in front of each service.
 
 use std::path::Path;
 
 use anyhow::Result;
 
 use crate::balancer::{Balancer, Failures};
+use crate::load::Stores;
 use crate::servers::{
     Durability, Postgres, PostgresOptions, RabbitMq, RabbitMqOptions, Redis, RedisOptions, Server,
+    shared_postgres, shared_rabbitmq, shared_redis,
 };
 use crate::service::{Service, ServiceOptions};
 
@@ -24,20 +26,23 @@ pub struct Stage {
     pub product_front: Balancer,
     /// In front of order-service.
     pub order_front: Balancer,
-    /// Database of product-service.
-    pub product_database_url: String,
-    /// Database of order-service.
-    pub order_database_url: String,
-    /// The gate's Redis.
-    pub redis: Redis,
+    servers: Servers,
+}
+
+/// What the services stand on.
+pub struct Servers {
+    product_database_url: String,
+    order_database_url: String,
+    redis_url: String,
+    amqp_url: String,
+    redis: Redis,
     _postgres: Postgres,
     _rabbitmq: RabbitMq,
 }
 
-impl Stage {
-    /// Starts `instances` of each service; returns when all are ready. `binaries` is the folder of the programs. Data and
-    /// logs go below `dir` and stay there; commits are worth what they are in production.
-    pub async fn set(binaries: &Path, instances: usize, dir: &Path) -> Result<Self> {
+impl Servers {
+    /// Of its own, data and logs below `dir`; commits are worth what they are in production.
+    pub async fn own(dir: &Path) -> Result<Self> {
         let (postgres, redis, rabbitmq) = tokio::try_join!(
             Postgres::start(PostgresOptions {
                 dir: Some(dir.join("postgres")),
@@ -53,21 +58,50 @@ impl Stage {
                 ..RabbitMqOptions::default()
             }),
         )?;
-        let product_database_url = postgres.create_database("product").await?;
-        let order_database_url = postgres.create_database("order").await?;
+        Ok(Self {
+            product_database_url: postgres.create_database("product").await?,
+            order_database_url: postgres.create_database("order").await?,
+            redis_url: redis.url(),
+            amqp_url: rabbitmq.url(),
+            redis,
+            _postgres: postgres,
+            _rabbitmq: rabbitmq,
+        })
+    }
+
+    /// Databases of its own on the servers that all tests of this process share.
+    pub async fn shared() -> Result<Self> {
+        let (postgres, redis, rabbitmq) =
+            tokio::try_join!(shared_postgres(), shared_redis(), shared_rabbitmq())?;
+        Ok(Self {
+            product_database_url: postgres.create_unique_database("product").await?,
+            order_database_url: postgres.create_unique_database("orders").await?,
+            redis_url: redis.create_database()?,
+            amqp_url: rabbitmq.create_virtual_host()?,
+            redis: redis.clone(),
+            _postgres: postgres.clone(),
+            _rabbitmq: rabbitmq.clone(),
+        })
+    }
+}
+
+impl Stage {
+    /// Starts `instances` of each service; returns when all are ready. `binaries` is the folder of the programs. Logs go
+    /// below `dir` and stay there.
+    pub async fn set(binaries: &Path, instances: usize, servers: Servers, dir: &Path) -> Result<Self> {
         let service = |name: &str| {
             ServiceOptions::new(name, binaries.join(name))
-                .amqp_url(&rabbitmq.url())
+                .amqp_url(&servers.amqp_url)
                 .env("HOTSTOCK__SERVER__SHUTDOWN_DELAY_MS", SHUTDOWN_DELAY_MS)
                 .env("HOTSTOCK__LOG__FILTER", "warn")
         };
         let product = service("product-service")
-            .database_url(&product_database_url)
-            .redis_url(&redis.url());
+            .database_url(&servers.product_database_url)
+            .redis_url(&servers.redis_url);
         let products = start(&product, "product-service", instances, dir).await?;
         let product_front = front(&products)?;
         let order = service("order-service")
-            .database_url(&order_database_url)
+            .database_url(&servers.order_database_url)
             .env("HOTSTOCK__PRODUCT__URL", &product_front.url());
         let orders = start(&order, "order-service", instances, dir).await?;
         let order_front = front(&orders)?;
@@ -78,12 +112,24 @@ impl Stage {
             orders,
             product_front,
             order_front,
-            product_database_url,
-            order_database_url,
-            redis,
-            _postgres: postgres,
-            _rabbitmq: rabbitmq,
+            servers,
         })
+    }
+
+    /// Where the books are.
+    #[must_use]
+    pub fn stores(&self) -> Stores {
+        Stores {
+            database_url: self.servers.product_database_url.clone(),
+            redis_url: Some(self.servers.redis_url.clone()),
+            orders_url: Some(self.servers.order_database_url.clone()),
+        }
+    }
+
+    /// The gate's Redis.
+    #[must_use]
+    pub fn redis_url(&self) -> &str {
+        &self.servers.redis_url
     }
 
     /// Every process that is watched, with its name.
@@ -97,7 +143,7 @@ impl Stage {
         };
         let mut watched = named(&self.products);
         watched.extend(named(&self.orders));
-        watched.push((String::from("Redis"), Server::clone(&self.redis)));
+        watched.push((String::from("Redis"), Server::clone(&self.servers.redis)));
         watched
     }
 

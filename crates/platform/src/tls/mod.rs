@@ -84,11 +84,23 @@ pub fn told(error: &(dyn Error + 'static)) -> String {
         }
         cause = error.source();
     }
-    text.replace(
-        "UnknownIssuer",
-        "certificate signed by unknown authority (the authorities believed are those of ca_file)",
-    )
+    for (word, meant) in CERTIFICATE_WORDS {
+        text = text.replace(word, meant);
+    }
+    text
 }
+
+/// What rustls says of a certificate whose authority is not believed, and the same for people.
+const CERTIFICATE_WORDS: [(&str, &str); 2] = [
+    (
+        "peer certificate: UnknownIssuer",
+        "peer certificate: certificate signed by unknown authority (the ones believed are those of ca_file)",
+    ),
+    (
+        "peer certificate: BadSignature",
+        "peer certificate: certificate signed by unknown authority (one of the same name is in ca_file, with another key)",
+    ),
+];
 
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())

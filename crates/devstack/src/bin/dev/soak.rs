@@ -22,6 +22,8 @@ const BOOKS_WRONG: u8 = 3;
 const BAR_INTERVAL: Duration = Duration::from_millis(500);
 const LINE_INTERVAL: Duration = Duration::from_secs(60);
 const MEASURING: Duration = Duration::from_secs(10);
+/// Less than half of it is put up to it again.
+const STOCK: i64 = 20_000;
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Args)]
@@ -67,9 +69,11 @@ pub(crate) async fn run(args: &SoakArgs) -> Result<ExitCode> {
         measuring: MEASURING,
         lasts,
         rate_per_second: args.rate,
+        stock: STOCK,
         restart_every: Duration::from_secs_f64(args.restart_minutes * 60.0),
         // A short one has enough samples too.
         sample_every: SAMPLE_EVERY.min(lasts / 60),
+        is_on_shared_servers: false,
         dir: project.dev_dir()?.join("soak"),
         progress: Arc::default(),
     };
