@@ -196,19 +196,6 @@ where
         listener: "public",
         source,
     })?;
-    let with_metrics = move |cfg: &mut ServiceConfig| {
-        let metrics = metrics.clone();
-        let scrape = move || {
-            let text = metrics.render();
-            async move {
-                HttpResponse::Ok()
-                    .content_type("text/plain; version=0.0.4; charset=utf-8")
-                    .body(text)
-            }
-        };
-        cfg.service(http::resource("", "/metrics").route(web::get().to(scrape)));
-        admin(cfg);
-    };
     let admin_server = server(
         config,
         ADMIN_WORKERS,
@@ -216,7 +203,12 @@ where
         admin_tls,
         admin_stop.clone(),
         health.clone(),
-        mount(health.clone(), admin_door, Limits::admin(config), with_metrics),
+        mount(
+            health.clone(),
+            admin_door,
+            Limits::admin(config),
+            with_metrics(metrics, admin),
+        ),
     )
     .map_err(|source| ServeError::Server {
         listener: "admin",
@@ -256,6 +248,26 @@ where
     };
     tracing::info!("no longer listening");
     public_result.and(admin_result)
+}
+
+/// The admin API, and the metrics beside it.
+fn with_metrics<A>(metrics: Metrics, admin: A) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static
+where
+    A: Fn(&mut ServiceConfig) + Clone + Send + 'static,
+{
+    move |cfg| {
+        let metrics = metrics.clone();
+        let scrape = move || {
+            let text = metrics.render();
+            async move {
+                HttpResponse::Ok()
+                    .content_type("text/plain; version=0.0.4; charset=utf-8")
+                    .body(text)
+            }
+        };
+        cfg.service(http::resource("", "/metrics").route(web::get().to(scrape)));
+        admin(cfg);
+    }
 }
 
 fn mount<R>(

@@ -66,7 +66,7 @@ impl Bound {
             late,
             most,
             // Whatever is no number is no proof.
-            is_crossed: !(late <= most),
+            is_crossed: late > most || late.is_nan() || most.is_nan(),
         }
     }
 
