@@ -1,6 +1,6 @@
 //! What is written down of callers: who did what, and whether their traces are collected.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio_postgres::NoTls;
@@ -21,94 +21,45 @@ async fn the_log_names_who_did_what_by_role_and_hash() -> Result<()> {
         .await?;
     assert_eq!(failed.body["status"], "FAILED", "{failed:?}");
 
-    let patch = json!({ "price": 5900 });
-    let adjust = json!({ "delta": 5, "reason": "MANUAL" });
-    let (public, admin, orders) = (
-        shop.product.url(),
-        shop.product.admin_url(),
-        shop.order.admin_url(),
-    );
-    for (base, method, path, shown, body) in [
-        (
-            &public,
-            Method::PATCH,
-            "/v1/products/{}".to_owned(),
-            ADMIN,
-            Some(&patch),
-        ),
-        (
-            &public,
-            Method::POST,
-            "/v1/products/{}/stock/adjust".to_owned(),
-            SERVICE,
-            Some(&adjust),
-        ),
-        (
-            &admin,
-            Method::POST,
-            "/admin/products/{}/unload-stock-redis".to_owned(),
-            ADMIN,
-            None,
-        ),
-        (
-            &admin,
-            Method::POST,
-            "/admin/products/{}/load-stock-redis".to_owned(),
-            ADMIN,
-            None,
-        ),
-        (
-            &admin,
-            Method::POST,
-            "/admin/stock/reconcile".to_owned(),
-            ADMIN,
-            None,
-        ),
-        (
-            &admin,
-            Method::POST,
-            "/admin/breaker/force-open".to_owned(),
-            ADMIN,
-            None,
-        ),
-        (
-            &admin,
-            Method::POST,
-            "/admin/breaker/reset".to_owned(),
-            ADMIN,
-            None,
-        ),
-        (
-            &admin,
-            Method::POST,
-            "/admin/dead-letters/replay".to_owned(),
-            ADMIN,
-            None,
-        ),
-        (
-            &orders,
-            Method::POST,
-            "/admin/dead-letters/discard".to_owned(),
-            ADMIN,
-            None,
-        ),
-        (
-            &orders,
-            Method::POST,
-            format!("/admin/orders/{}/retry", failed.body["id"]),
-            ADMIN,
-            None,
-        ),
-        (&public, Method::DELETE, "/v1/products/{}".to_owned(), ADMIN, None),
-    ] {
-        let path = path.replace("{}", &product.to_string());
-        let mut request = shop.request(base, method, &path, shown);
+    let of_product = format!("/v1/products/{product}");
+    let (public, admin) = (shop.product.url(), shop.product.admin_url());
+    let deed = async |base: &str, method: &str, path: &str, key: &str, body: &Value| {
+        let mut request = shop.request(base, method.parse()?, path, key);
         request = request.header("Idempotency-Key", "by-hand");
-        if let Some(body) = body {
+        if !body.is_null() {
             request = request.json(body);
         }
         let done = Reply::to(request).await?;
-        assert!([200, 202, 204].contains(&done.status), "{path}: {done:?}");
+        ensure!([200, 202, 204].contains(&done.status), "{path}: {done:?}");
+        Ok(())
+    };
+    let price = json!({ "price": 5900 });
+    deed(&public, "PATCH", &of_product, ADMIN, &price).await?;
+    let five = json!({ "delta": 5, "reason": "MANUAL" });
+    deed(
+        &public,
+        "POST",
+        &format!("{of_product}/stock/adjust"),
+        SERVICE,
+        &five,
+    )
+    .await?;
+    for path in [
+        &format!("/admin/products/{product}/unload-stock-redis"),
+        &format!("/admin/products/{product}/load-stock-redis"),
+        "/admin/stock/reconcile",
+        "/admin/breaker/force-open",
+        "/admin/breaker/reset",
+        "/admin/dead-letters/replay",
+    ] {
+        deed(&admin, "POST", path, ADMIN, &Value::Null).await?;
+    }
+    deed(&public, "DELETE", &of_product, ADMIN, &Value::Null).await?;
+    for path in [
+        "/admin/dead-letters/discard",
+        &format!("/admin/orders/{}/retry", failed.body["id"]),
+    ] {
+        deed(&shop.order.admin_url(), "POST", path, ADMIN, &Value::Null).await?;
     }
     shop.settled(product).await?;
     assert_eq!(

@@ -240,15 +240,11 @@ async fn hostile_content_is_refused_as_documented_and_moves_nothing() -> Result<
     shop.settled(product).await
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn hostile_paths_and_queries_are_refused_as_documented() -> Result<()> {
-    let shop = Shop::open(&[]).await?;
-    let mut all_wrong = Vec::new();
-    let product = shop.stocked(10).await?;
-    let (stock, orders) = (shop.product.port(), shop.order.port());
+/// Port, request line and refusal. What is in order beside them is answered 200.
+fn paths_and_queries(stock: u16, orders: u16) -> Vec<(u16, String, (u16, &'static str))> {
     let missing = (404, "NOT_FOUND");
     let invalid = (400, "VALIDATION_ERROR");
-    let mut asked: Vec<(u16, String, (u16, &str))> = Vec::new();
+    let mut asked = Vec::new();
     for (port, all) in [(stock, "/v1/products"), (orders, "/v1/orders")] {
         for one in ["%2e%2e", "..", "%2F", "1%2F2", "1/..", "%2e%2e/1"] {
             // An escaped slash is part of the id.
@@ -300,6 +296,16 @@ async fn hostile_paths_and_queries_are_refused_as_documented() -> Result<()> {
     }
     asked.push((stock, "GET /v1/products?query=a%00b".to_owned(), invalid));
     asked.push((orders, "GET /v1/orders?buyerId=a%00b".to_owned(), invalid));
+    asked
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_paths_and_queries_are_refused_as_documented() -> Result<()> {
+    let shop = Shop::open(&[]).await?;
+    let mut all_wrong = Vec::new();
+    let product = shop.stocked(10).await?;
+    let (stock, orders) = (shop.product.port(), shop.order.port());
+    let asked = paths_and_queries(stock, orders);
     for (port, target, wanted) in asked {
         let raw = Raw::new(&target, b"").header("Authorization", format!("Bearer {ADMIN}").as_bytes());
         all_wrong.extend(wrong(&raw, port, wanted).await?);
