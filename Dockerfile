@@ -23,7 +23,8 @@ ENV HOTSTOCK__LOG__FORMAT=json
 USER 10001:10001
 STOPSIGNAL SIGTERM
 
-# Bash speaks TCP by itself, so the images need no curl for their health checks.
+# Bash speaks TCP by itself, so the images need no curl for their health checks. It speaks no TLS: with HOTSTOCK__SERVER__TLS__CERT_FILE
+# the check has to be another one, or on the admin listener with HOTSTOCK__SERVER__TLS__ADMIN=false.
 
 FROM runtime AS product-service
 COPY --from=build /programs/product-service /usr/local/bin/

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use contracts::messaging::{AVAILABILITY_EXCHANGE, ORDER_RESULT};
 use contracts::order::Flow;
-use platform::amqp::{Consumer, DeadLetters, Link, Source, count_dead_letters};
+use platform::amqp::{Broker, Consumer, DeadLetters, Link, Source, count_dead_letters};
 use platform::console::instance;
 use platform::console::live::Live;
 use platform::database::{self, Pool, migrate_when_reachable, pool};
@@ -93,20 +93,28 @@ impl App {
         let shared = pool("shared", &config.database)?;
         let writing = pool("writing", &config.writing_database())?;
         let limits = limits(config);
-        let (placing, placer) = Queue::start("place", writing.clone(), limits, place);
+        let (placing, placer) = Queue::start("place", writing.clone(), placing_limits(config), place);
         let client = ProductClient::new(&config.product)?;
         let (runner, concluder) = Runner::start(client, writing.clone(), limits, config.saga.clone());
         let (recovery, outbox) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let broker = config.rabbitmq.broker()?;
         let relay = Relay::new(
             writing.clone(),
+            broker.clone(),
             &config.rabbitmq,
             &config.outbox,
             outbox.clone(),
             recovery.clone(),
         );
-        let results = consumer(config, "stock results", Source::Route(ORDER_RESULT), &stop);
+        let results = consumer(
+            config,
+            &broker,
+            "stock results",
+            Source::Route(ORDER_RESULT),
+            &stop,
+        );
         let dead_letters = DeadLetters {
-            url: config.rabbitmq.url.clone(),
+            broker,
             route: ORDER_RESULT,
         };
         let app = Self {
@@ -148,7 +156,13 @@ impl App {
     /// Starts what works by itself, without input.
     fn workers(&self, config: &Config, writing: Pool, migrated: &CancellationToken) -> Vec<JoinHandle<()>> {
         let source = Source::Fanout(AVAILABILITY_EXCHANGE);
-        let hearing = consumer(config, "stock availability", source, &self.stop);
+        let hearing = consumer(
+            config,
+            &self.dead_letters.broker,
+            "stock availability",
+            source,
+            &self.stop,
+        );
         let recovery = workers::recovery::run(
             writing,
             self.runner.clone(),
@@ -198,14 +212,30 @@ impl App {
 fn limits(config: &Config) -> Limits {
     Limits {
         capacity: config.orders.queue_capacity,
+        // What is concluded has been done: it waits as long as it takes.
+        wait_max: Duration::MAX,
         flush_max: config.orders.flush_max,
         transaction: Duration::from_millis(config.orders.transaction_limit_ms),
     }
 }
 
-fn consumer(config: &Config, name: &'static str, source: Source, stop: &CancellationToken) -> Consumer {
+/// New orders wait for half of their deadline at most: one that is written later is nobody's any more.
+fn placing_limits(config: &Config) -> Limits {
+    Limits {
+        wait_max: config.server.request_deadline() / 2,
+        ..limits(config)
+    }
+}
+
+fn consumer(
+    config: &Config,
+    broker: &Broker,
+    name: &'static str,
+    source: Source,
+    stop: &CancellationToken,
+) -> Consumer {
     Consumer {
-        url: config.rabbitmq.url.clone(),
+        broker: broker.clone(),
         name,
         source,
         prefetch: config.rabbitmq.prefetch,
@@ -250,13 +280,10 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
     platform::metrics::document(&http::openapi::admin_document());
     let done = CancellationToken::new();
     let migrating = tokio::spawn({
-        let (url, stop, done) = (
-            config.database.migration_url().clone(),
-            stop.clone(),
-            done.clone(),
-        );
+        let (database, stop, done) = (config.database.clone(), stop.clone(), done.clone());
         async move {
-            let migrated = migrate_when_reachable(&url, db::migrations).await;
+            let migrated =
+                migrate_when_reachable(database.migration_url(), &database.ca_file, db::migrations).await;
             match &migrated {
                 Ok(applied) => {
                     tracing::info!(?applied, "database is migrated");

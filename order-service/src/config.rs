@@ -2,13 +2,13 @@
 //! flags go before it.
 
 use contracts::order::Flow;
-use platform::amqp::validate_url;
+use platform::amqp::{self, AmqpError, Broker};
 use platform::config::{
     AuthConfig, ConfigError, ConsoleConfig, DatabaseConfig, LogConfig, Secret, ServerConfig, TelemetryConfig,
-    in_range, load,
+    http_peer, in_range, load,
 };
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The shipped file: the defaults, and their documentation.
 const DEFAULTS: &str = include_str!("../../config/order-service.toml");
@@ -45,8 +45,10 @@ pub struct Config {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RabbitMqConfig {
-    /// `amqp://user:password@host:port/virtual-host`.
+    /// `amqp://user:password@host:port/virtual-host`, or `amqps://` for TLS.
     pub url: Secret,
+    /// Who may have signed the broker's certificate; empty: anybody on Mozilla's list.
+    pub ca_file: PathBuf,
     /// Results under way at once, 1..=10000.
     pub prefetch: u16,
     /// Longest wait for the broker to confirm a batch, ms, 100..=1500.
@@ -75,8 +77,10 @@ pub struct OutboxConfig {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProductConfig {
-    /// `http://host:port`.
+    /// `http://host:port` or `https://host:port`.
     pub url: Secret,
+    /// Who may have signed its certificate; empty: anybody on Mozilla's list.
+    pub ca_file: PathBuf,
     /// Its key of role service; empty: none is shown.
     pub key: Secret,
     /// Longest wait for one answer, ms, 10..=60000.
@@ -179,21 +183,17 @@ impl Config {
 /// Who writes: placing, concluding, recovery, the relay; who listens for it; and one to spare.
 const WRITERS: usize = 6;
 
-fn is_url(key: &str, url: &Secret, schemes: &[&str]) -> Result<(), ConfigError> {
-    let parsed = url::Url::parse(url.expose()).ok();
-    if parsed.is_some_and(|parsed| schemes.contains(&parsed.scheme()) && parsed.has_host()) {
-        return Ok(());
-    }
-    Err(ConfigError::OutOfRange {
-        key: key.to_owned(),
-        value: format!("`{url}`"),
-        allowed: format!("a URL beginning with {}://", schemes.join(":// or ")),
-    })
-}
-
 impl RabbitMqConfig {
+    /// How to connect. Reads the authorities.
+    ///
+    /// # Errors
+    /// [`AmqpError`] when they or the URL cannot be used.
+    pub fn broker(&self) -> Result<Broker, AmqpError> {
+        Broker::new(&self.url, &self.ca_file)
+    }
+
     fn validate(&self) -> Result<(), ConfigError> {
-        validate_url("rabbitmq.url", &self.url)?;
+        amqp::validate(&self.url, &self.ca_file)?;
         in_range("rabbitmq.prefetch", self.prefetch, 1..=10_000)?;
         // The relay's transaction waits for it, and Postgres ends one that is idle for 2 s.
         in_range("rabbitmq.confirm_timeout_ms", self.confirm_timeout_ms, 100..=1500)
@@ -213,7 +213,7 @@ impl OutboxConfig {
 
 impl ProductConfig {
     fn validate(&self) -> Result<(), ConfigError> {
-        is_url("product.url", &self.url, &["http"])?;
+        http_peer("product.url", &self.url, "product.ca_file", &self.ca_file)?;
         in_range("product.timeout_ms", self.timeout_ms, 10..=60_000)?;
         in_range("product.connect_timeout_ms", self.connect_timeout_ms, 1..=60_000)
     }
@@ -278,7 +278,15 @@ mod tests {
 
     #[test]
     fn a_value_out_of_range_is_refused() {
-        let error = Config::load(None, &["database.pool_size=0".to_owned()]).unwrap_err();
-        assert!(error.to_string().contains("database.pool_size"), "{error}");
+        for (flag, named) in [
+            ("database.pool_size=0", "database.pool_size"),
+            ("product.ca_file=/ca.pem", "product.ca_file"),
+            ("rabbitmq.ca_file=/ca.pem", "rabbitmq.ca_file"),
+            ("database.url=postgres://h/db?sslmode=prefer", "database.url"),
+            ("server.tls.key_file=/key.pem", "server.tls.cert_file"),
+        ] {
+            let error = Config::load(None, &[flag.to_owned()]).unwrap_err();
+            assert!(error.to_string().contains(named), "{flag}: {error}");
+        }
     }
 }

@@ -58,7 +58,12 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Command::Migrate => {
             let telemetry = telemetry::init("order-service", &config.log, &config.telemetry)?;
-            let applied = database::migrate(config.database.migration_url(), db::migrations()).await?;
+            let applied = database::migrate(
+                config.database.migration_url(),
+                &config.database.ca_file,
+                db::migrations(),
+            )
+            .await?;
             telemetry.end().await;
             println!(
                 "applied: {}",

@@ -250,6 +250,16 @@ pub fn step_tried(step: Step, answer: &Answer, took: Duration) {
     }
 }
 
+/// product-service cannot be reached. Told once until it can be again.
+pub fn product_away(why: &str) {
+    tracing::warn!(why, "product-service cannot be reached");
+}
+
+/// product-service can be reached again.
+pub fn product_back() {
+    tracing::info!("product-service can be reached again");
+}
+
 /// A step has come to a conclusion, which is about to be written.
 pub fn concluded(conclusion: &Conclusion) {
     let [taken, failed, returned, over, again] = CONCLUSIONS;

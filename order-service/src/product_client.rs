@@ -3,19 +3,26 @@
 //! What is unclear here stays unclear for the saga: only an answer that says so in the service's own words counts as a
 //! refusal, everything else as no answer.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use contracts::error::{ErrorBody, ErrorCode};
 use contracts::messaging::TRACE_CONTEXT;
 use contracts::stock::{DecreaseByOrder, IncreaseByOrder};
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderName, HeaderValue, Method, Request, Response};
 use platform::config::Secret;
+use platform::http_client::{HttpClient, HttpClientError, NoAnswer, Peer};
 use platform::trace::{Kind, TraceContext, Work};
-use reqwest::{Client, RequestBuilder, Response};
+use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::config::ProductConfig;
 use crate::domain::attempt::Attempt;
 use crate::domain::order::Order;
+use crate::metrics;
 use crate::saga::Action;
 
 /// What product-service said.
@@ -34,29 +41,31 @@ pub enum Answer {
 /// Asks product-service. Cheap to clone; connections are kept.
 #[derive(Clone)]
 pub struct ProductClient {
-    client: Client,
-    url: String,
+    client: HttpClient,
     key: Secret,
     timeout: Duration,
+    /// Whether the last try reached nobody.
+    is_away: Arc<AtomicBool>,
 }
 
 impl ProductClient {
     /// Connects nothing yet.
     ///
     /// # Errors
-    /// When the client cannot be built.
-    pub fn new(config: &ProductConfig) -> reqwest::Result<Self> {
-        let client = Client::builder()
-            .connect_timeout(Duration::from_millis(config.connect_timeout_ms))
-            .tcp_nodelay(true)
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
+    /// [`HttpClientError`] naming the key that is wrong.
+    pub fn new(config: &ProductConfig) -> Result<Self, HttpClientError> {
+        let client = HttpClient::new(Peer {
+            url: &config.url,
+            url_key: "product.url",
+            ca_file: &config.ca_file,
+            ca_key: "product.ca_file",
+            connect_timeout: Duration::from_millis(config.connect_timeout_ms),
+        })?;
         Ok(Self {
             client,
             key: config.key.clone(),
-            url: config.url.expose().trim_end_matches('/').to_owned(),
             timeout: Duration::from_millis(config.timeout_ms),
+            is_away: Arc::default(),
         })
     }
 
@@ -83,10 +92,6 @@ impl ProductClient {
             Action::Increase(_) => ("increase-by-order", attempt.increase_id()),
         };
         let work = Work::caused_by(cause, Kind::Client, what, &key);
-        let mut request = self.patch(order, what, &key);
-        if let Some(context) = work.context {
-            request = request.header(TRACE_CONTEXT, context.to_string());
-        }
         let request = match action {
             Action::Decrease => {
                 let body = DecreaseByOrder {
@@ -95,7 +100,7 @@ impl ProductClient {
                     buyer_id: order.buyer_id.clone(),
                     request_id: None,
                 };
-                request.json(&body)
+                self.patch(order, what, &key, work.context, &body)
             }
             Action::Increase(reason) => {
                 let body = IncreaseByOrder {
@@ -105,39 +110,77 @@ impl ProductClient {
                     request_id: None,
                     voids: None,
                 };
-                request.json(&body)
+                self.patch(order, what, &key, work.context, &body)
             }
         };
-        let answer = match request.timeout(left).send().await {
-            Ok(response) => read(response).await,
-            Err(error) if error.is_connect() => Answer::Unreached(explain(&error)),
-            Err(error) => Answer::Unknown(explain(&error)),
+        let answer = match request {
+            Ok(request) => match self.client.send(request, left).await {
+                Ok(response) => read(&response),
+                Err(error @ NoAnswer::Unreached(_)) => Answer::Unreached(error.to_string()),
+                Err(error) => Answer::Unknown(error.to_string()),
+            },
+            Err(error) => Answer::Unreached(format!("not a request: {error}")),
         };
         if let Answer::Unknown(why) | Answer::Unreached(why) = &answer {
             work.failed(why);
         }
+        self.tell(&answer);
         answer
     }
 
-    fn patch(&self, order: &Order, what: &str, key: &str) -> RequestBuilder {
-        let url = format!("{}/v1/products/{}/stock/{what}", self.url, order.product_id);
-        let request = self.client.patch(url).header("Idempotency-Key", key);
-        match self.key.expose() {
-            "" => request,
-            key => request.bearer_auth(key),
+    /// Tells the log when product-service cannot be reached, and why, and when it can be again.
+    fn tell(&self, answer: &Answer) {
+        match answer {
+            Answer::Unreached(why) if !self.is_away.swap(true, Ordering::Relaxed) => {
+                metrics::product_away(why)
+            }
+            Answer::Unreached(_) => {}
+            _ if self.is_away.load(Ordering::Relaxed) && self.is_away.swap(false, Ordering::Relaxed) => {
+                metrics::product_back();
+            }
+            _ => {}
         }
+    }
+
+    fn patch(
+        &self,
+        order: &Order,
+        what: &str,
+        key: &str,
+        context: Option<TraceContext>,
+        body: &impl Serialize,
+    ) -> Result<Request<Bytes>, http::Error> {
+        let path = format!("/v1/products/{}/stock/{what}", order.product_id);
+        let mut request = self
+            .client
+            .request(Method::PATCH, &path)
+            .header("Idempotency-Key", key)
+            .header(CONTENT_TYPE, "application/json")
+            .body(Bytes::from(serde_json::to_vec(body).unwrap_or_default()))?;
+        if let Some(context) = context {
+            let context = HeaderValue::try_from(context.to_string())?;
+            request
+                .headers_mut()
+                .insert(HeaderName::from_static(TRACE_CONTEXT), context);
+        }
+        if !self.key.expose().is_empty() {
+            let mut bearer = HeaderValue::try_from(format!("Bearer {}", self.key.expose()))?;
+            bearer.set_sensitive(true);
+            request.headers_mut().insert(AUTHORIZATION, bearer);
+        }
+        Ok(request)
     }
 }
 
-async fn read(response: Response) -> Answer {
+fn read(response: &Response<Bytes>) -> Answer {
     let status = response.status();
     if status.is_success() {
         return Answer::Done;
     }
-    match response.json::<ErrorBody>().await {
+    match serde_json::from_slice::<ErrorBody>(response.body()) {
         Ok(body) if is_refusal(body.error) => Answer::Refused(body.error),
         Ok(body) => Answer::Unknown(format!("{status}: {}", body.error)),
-        Err(error) => Answer::Unknown(format!("{status}: {}", explain(&error))),
+        Err(error) => Answer::Unknown(format!("{status}: {error}")),
     }
 }
 
@@ -160,21 +203,6 @@ fn is_refusal(code: ErrorCode) -> bool {
             | ProductNotFound
             | IdempotencyKeyReused
     )
-}
-
-/// The error with its causes, without the address, which may have a password.
-fn explain(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() {
-        "timeout".to_owned()
-    } else {
-        "no answer".to_owned()
-    };
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

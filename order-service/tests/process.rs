@@ -244,6 +244,39 @@ fn without_keys_it_serves_this_machine_only_and_says_so() {
 }
 
 #[test]
+fn keys_that_go_over_the_wire_in_the_clear_are_warned_of() {
+    let hash = "5f142fcff08388c655d3962208547735c800265e7659462887985a56fc2aed92";
+    let keys = format!("auth.keys=[\"admin {hash}\"]");
+    // It listens, warns, and ends for want of this file.
+    let nowhere = "rabbitmq.ca_file=/nowhere/ca.pem";
+    for (address, is_warned) in [("0.0.0.0:0", true), ("127.0.0.1:0", false)] {
+        let bind = format!("server.bind={address}");
+        let arguments = [
+            "auth.mode=on",
+            &keys,
+            &bind,
+            "server.admin_bind=127.0.0.1:0",
+            "rabbitmq.url=amqps://127.0.0.1:1",
+            nowhere,
+        ];
+        let arguments = arguments.iter().flat_map(|set| ["--set", set]);
+        let arguments: Vec<&str> = std::iter::once("serve").chain(arguments).collect();
+        let output = program(&arguments, &[]);
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        assert!(
+            said.contains("key `rabbitmq.ca_file` is `/nowhere/ca.pem`"),
+            "{said}"
+        );
+        assert_eq!(
+            said.contains("KEYS GO OVER THE WIRE IN THE CLEAR"),
+            is_warned,
+            "{said}"
+        );
+        assert_eq!(said.contains("server.bind"), is_warned, "{said}");
+    }
+}
+
+#[test]
 fn secrets_of_callers_are_masked_where_the_configuration_is_printed() {
     let secret = "0123456789abcdef0123456789abcdef";
     let environment = [

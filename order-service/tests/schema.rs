@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
+use std::path::Path;
+
 use devstack::shared_postgres;
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use platform::config::Secret;
@@ -14,7 +16,7 @@ async fn migrated() -> AsyncPgConnection {
         .create_unique_database("orders")
         .await
         .unwrap();
-    migrate(&Secret::new(&url), order_service::db::migrations())
+    migrate(&Secret::new(&url), Path::new(""), order_service::db::migrations())
         .await
         .unwrap();
     AsyncPgConnection::establish(&url).await.unwrap()

@@ -1,5 +1,6 @@
 //! The state machine as the database keeps it: every event on an order of every status, by the statements themselves.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -18,12 +19,13 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 async fn database() -> Result<Pool> {
     let url = shared_postgres().await?.create_unique_database("orders").await?;
-    migrate(&Secret::new(&url), migrations()).await?;
+    migrate(&Secret::new(&url), Path::new(""), migrations()).await?;
     Ok(pool(
         "test",
         &DatabaseConfig {
             url: Secret::new(url),
             owner_url: Secret::new(""),
+            ca_file: PathBuf::new(),
             pool_size: 4,
             pool_wait_ms: 5000,
             lock_timeout_ms: 5000,

@@ -89,10 +89,14 @@ impl App {
         let hot = Arc::new(HotProducts::default());
         let (loader, loading) = Loader::start(gate.clone(), database.clone(), hot.clone());
         let (settler, settling) = Settler::start(gate.clone(), &config.gate);
+        // What is decided too late for whoever asked is work for nobody: half of the time is for waiting. (The gate's
+        // queue needs no such bound: it goes by at once, or the breaker opens.)
+        let request_deadline = config.server.request_deadline();
         let (ledger, deciding) = Ledger::start(
             pool("decisions", &config.decision_database())?,
             settler.clone(),
             &config.ledger,
+            request_deadline / 2,
         );
         let (admission, admitting) = AdmissionQueue::start(
             gate.clone(),
@@ -107,8 +111,9 @@ impl App {
             loader: loader.clone(),
         };
         let (notices, noticed) = Notices::new();
+        let broker = config.rabbitmq.broker()?;
         let dead_letters = DeadLetters {
-            url: config.rabbitmq.url.clone(),
+            broker: broker.clone(),
             route: STOCK_REQUEST,
         };
         let sources = Sources {
@@ -119,7 +124,7 @@ impl App {
         };
         let (pages, watching) = Pages::start(config, sources, stop)?;
         let mut workers = vec![
-            tokio::spawn(availability::run(config.rabbitmq.clone(), noticed)),
+            tokio::spawn(availability::run(broker, config.rabbitmq.clone(), noticed)),
             tokio::spawn(workers::hot_products::run(database.clone(), hot.clone())),
             tokio::spawn(workers::reconciler::run(reconciler.clone(), hot.clone())),
             tokio::spawn(workers::prober::run(reconciler.clone(), hot.clone())),
@@ -131,7 +136,6 @@ impl App {
             tokio::spawn(count_dead_letters(dead_letters.clone())),
         ];
         workers.extend(watching);
-        let request_deadline = config.server.request_deadline();
         let app = Self {
             pool: database,
             gate,

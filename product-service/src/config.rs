@@ -1,12 +1,12 @@
 //! The configuration: `config/product-service.toml` is built in and documents every key; a file, the environment and
 //! flags go before it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use platform::amqp::validate_url;
+use platform::amqp::{self, AmqpError, Broker};
 use platform::config::{
     AuthConfig, ConfigError, ConsoleConfig, DatabaseConfig, LogConfig, Secret, ServerConfig, TelemetryConfig,
-    in_range, load,
+    authorities_of_tls, http_peer, in_range, load,
 };
 use serde::{Deserialize, Serialize};
 
@@ -60,7 +60,9 @@ pub struct SaleConfig {
     /// Browsers that may watch sales at once, 1..=100000.
     pub viewers_max: usize,
     /// order-service's public API.
-    pub orders_url: String,
+    pub orders_url: Secret,
+    /// Who may have signed its certificate; empty: anybody on Mozilla's list.
+    pub ca_file: PathBuf,
     /// Longest wait for its answer, ms, 100..=60000.
     pub orders_timeout_ms: u64,
     /// Orders that may be under way, 1..=100000.
@@ -71,8 +73,10 @@ pub struct SaleConfig {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RabbitMqConfig {
-    /// `amqp://user:password@host:port/virtual-host`.
+    /// `amqp://user:password@host:port/virtual-host`, or `amqps://` for TLS.
     pub url: Secret,
+    /// Who may have signed the broker's certificate; empty: anybody on Mozilla's list.
+    pub ca_file: PathBuf,
     /// Messages under way at once, 1..=10000.
     pub prefetch: u16,
     /// Longest wait for the broker to confirm a result, ms, 100..=60000.
@@ -83,8 +87,10 @@ pub struct RabbitMqConfig {
 #[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RedisConfig {
-    /// `redis://[user:password@]host:port[/db]`.
+    /// `redis://[user:password@]host:port[/db]`, or `rediss://` for TLS.
     pub url: Secret,
+    /// Who may have signed the server's certificate; empty: anybody on Mozilla's list.
+    pub ca_file: PathBuf,
     /// Longest wait in all, ms, 1..=10000.
     pub timeout_ms: u64,
     /// Connections at most, 2..=1000.
@@ -143,6 +149,40 @@ pub struct LedgerConfig {
 
 const YEAR_S: u64 = 31_536_000;
 
+impl RabbitMqConfig {
+    /// How to connect. Reads the authorities.
+    ///
+    /// # Errors
+    /// [`AmqpError`] when they or the URL cannot be used.
+    pub fn broker(&self) -> Result<Broker, AmqpError> {
+        Broker::new(&self.url, &self.ca_file)
+    }
+}
+
+impl RedisConfig {
+    /// Whether connections are encrypted.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        self.url.expose().starts_with("rediss://")
+    }
+
+    fn validate_tls(&self) -> Result<(), ConfigError> {
+        let url = url::Url::parse(self.url.expose()).ok();
+        let is_known = url
+            .as_ref()
+            .is_some_and(|url| matches!(url.scheme(), "redis" | "rediss") && url.has_host());
+        // The driver's `#insecure` would believe any certificate; others of its words are none of ours.
+        if !is_known || url.is_some_and(|url| url.fragment().is_some()) {
+            return Err(ConfigError::OutOfRange {
+                key: "redis.url".to_owned(),
+                value: format!("`{}`", self.url),
+                allowed: "a URL such as redis://user:password@host:6379/0, or rediss:// for TLS".to_owned(),
+            });
+        }
+        authorities_of_tls("redis.ca_file", &self.ca_file, self.is_tls(), "rediss://")
+    }
+}
+
 impl Config {
     /// Defaults, then `file`, then the environment, then `overrides` of the form `section.key=value`; checked.
     ///
@@ -160,6 +200,7 @@ impl Config {
         self.log.validate()?;
         self.telemetry.validate()?;
         self.database.validate()?;
+        self.redis.validate_tls()?;
         in_range("redis.timeout_ms", self.redis.timeout_ms, 1..=10_000)?;
         in_range("redis.pool_size", self.redis.pool_size, 2..=1000)?;
         in_range("breaker.failures", self.breaker.failures, 1..=1000)?;
@@ -187,7 +228,7 @@ impl Config {
             100..=60_000,
         )?;
         in_range("metrics.products_max", self.metrics.products_max, 0..=1000)?;
-        validate_url("rabbitmq.url", &self.rabbitmq.url)?;
+        amqp::validate(&self.rabbitmq.url, &self.rabbitmq.ca_file)?;
         in_range("rabbitmq.prefetch", self.rabbitmq.prefetch, 1..=10_000)?;
         in_range(
             "rabbitmq.confirm_timeout_ms",
@@ -196,6 +237,12 @@ impl Config {
         )?;
         self.console.validate()?;
         in_range("sale.viewers_max", self.sale.viewers_max, 1..=100_000)?;
+        http_peer(
+            "sale.orders_url",
+            &self.sale.orders_url,
+            "sale.ca_file",
+            &self.sale.ca_file,
+        )?;
         in_range(
             "sale.orders_timeout_ms",
             self.sale.orders_timeout_ms,
@@ -254,6 +301,13 @@ mod tests {
             ("gate.flush_mx=1", "flush_mx"),
             ("redis.timeout_ms=soon", "redis.timeout_ms"),
             ("ledger.lanes_max=0", "ledger.lanes_max"),
+            ("redis.url=rediss://127.0.0.1/#insecure", "redis.url"),
+            ("redis.ca_file=/ca.pem", "redis.ca_file"),
+            ("rabbitmq.ca_file=/ca.pem", "rabbitmq.ca_file"),
+            ("database.ca_file=/ca.pem", "database.ca_file"),
+            ("telemetry.ca_file=/ca.pem", "telemetry.ca_file"),
+            ("sale.ca_file=/ca.pem", "sale.ca_file"),
+            ("server.tls.cert_file=/cert.pem", "server.tls.key_file"),
         ] {
             let error = Config::load(None, &[flag.to_owned()])
                 .expect_err(flag)

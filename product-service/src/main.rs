@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use platform::database::DatabaseError;
 use platform::http::auth::Auth;
 use platform::http::health::Health;
 use platform::serve::{Listeners, run, stop_on_signal};
@@ -63,7 +64,7 @@ async fn command(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve => serve(config).await.map(|()| ExitCode::SUCCESS),
         Command::Migrate => {
-            let applied = database::migrate(config.database.migration_url(), MIGRATIONS).await?;
+            let applied = migrate(&config).await?;
             println!("{} migrations applied {applied:?}", applied.len());
             Ok(ExitCode::SUCCESS)
         }
@@ -90,11 +91,9 @@ async fn serve_told(config: &Config) -> anyhow::Result<()> {
     platform::metrics::document(&http::openapi::admin_document());
     let stop = stop_on_signal()?;
     let listeners = Listeners::bind(&config.server, Auth::load(&config.auth)?, http::access::PUBLIC)?;
-    database::migrate(config.database.migration_url(), MIGRATIONS)
-        .await
-        .context("migrating the database")?;
+    migrate(config).await.context("migrating the database")?;
     let (app, tasks) = App::start(config, recorded.clone(), &stop)?;
-    let messaging = Messaging::start(&app, &config.rabbitmq);
+    let messaging = Messaging::start(&app, &config.rabbitmq)?;
     metrics::watch(&app.gate, messaging.link());
     let health = health(&app, &messaging, config)?;
     let served = run(
@@ -115,6 +114,11 @@ async fn serve_told(config: &Config) -> anyhow::Result<()> {
         );
     }
     Ok(served?)
+}
+
+async fn migrate(config: &Config) -> Result<Vec<String>, DatabaseError> {
+    let database = &config.database;
+    database::migrate(database.migration_url(), &database.ca_file, MIGRATIONS).await
 }
 
 fn health(app: &App, messaging: &Messaging, config: &Config) -> anyhow::Result<Health> {

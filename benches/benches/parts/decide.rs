@@ -1,5 +1,6 @@
 //! The transaction that sells, for a batch of decreases of one product: what of each commit one sale costs.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use contracts::stock::AdjustReason;
@@ -34,7 +35,9 @@ impl Sale {
         let postgres = postgres().await;
         let url = postgres.create_database("product").await.expect("a database");
         let config = Config::load(None, &[format!("database.url={url}")]).expect("a config");
-        migrate(&config.database.url, MIGRATIONS).await.expect("tables");
+        migrate(&config.database.url, Path::new(""), MIGRATIONS)
+            .await
+            .expect("tables");
         let (client, connection) = tokio_postgres::connect(&url, NoTls).await.expect("a connection");
         tokio::spawn(connection);
         let product = client.query_one(PRODUCT, &[]).await.expect("a product").get(0);

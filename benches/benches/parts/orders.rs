@@ -1,5 +1,6 @@
 //! Orders: the transaction that writes a batch of them with their sagas and messages, and the relay that publishes those.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use contracts::messaging::STOCK_REQUEST;
@@ -12,7 +13,7 @@ use order_service::db::place::{Place, Placed, place};
 use order_service::db::relay::{Backoff, relay_batch};
 use order_service::domain::order::NewOrder;
 use order_service::outbox::relay::message;
-use platform::amqp::Publisher;
+use platform::amqp::{Broker, Publisher};
 use platform::config::Secret;
 use platform::database::{Pool, migrate, pool};
 
@@ -37,7 +38,7 @@ impl Orders {
         let postgres = postgres().await;
         let url = postgres.create_database("orders").await.expect("a database");
         let config = Config::load(None, &[format!("database.url={url}")]).expect("a config");
-        migrate(&config.database.url, db::migrations())
+        migrate(&config.database.url, Path::new(""), db::migrations())
             .await
             .expect("tables");
         Self {
@@ -93,7 +94,8 @@ pub(crate) fn relay(criterion: &mut Criterion) {
     let rabbitmq = runtime.block_on(rabbitmq).expect("RabbitMQ");
     let mut orders = runtime.block_on(Orders::begin());
     let url = Secret::new(rabbitmq.url());
-    let mut publisher = Publisher::new(url, "bench", &[STOCK_REQUEST], &[], LIMIT);
+    let broker = Broker::new(&url, Path::new("")).expect("a broker");
+    let mut publisher = Publisher::new(broker, "bench", &[STOCK_REQUEST], &[], LIMIT);
     let mut group = group(criterion, "relay publish");
     for count in BATCHES {
         group.throughput(Throughput::Elements(count as u64));

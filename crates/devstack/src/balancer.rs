@@ -286,7 +286,7 @@ impl Instance {
         let kept = self.idle().pop();
         let mut connection = match kept.filter(Connection::is_open) {
             Some(connection) => connection,
-            None => Connection::open(&self.authority).await?,
+            None => Connection::open(&self.authority, None).await?,
         };
         let (heard, is_kept) = connection.exchange(request, has_body).await?;
         heard.pass_on(answer);

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use redis::FromRedisValue;
-use tokio_postgres::{NoTls, Row};
+use tokio_postgres::Row;
 
+use crate::tls;
 use crate::wait::wait_for;
 
 const AUDIT: &str = "\
@@ -317,7 +318,7 @@ pub async fn movements(database_url: &str, product_ids: &[i64]) -> Result<Vec<Mo
 }
 
 async fn query_rows(database_url: &str, query: &str, product_ids: &[i64]) -> Result<Vec<Row>> {
-    let (client, connection) = tokio_postgres::connect(database_url, NoTls).await?;
+    let (client, connection) = tokio_postgres::connect(database_url, tls::postgres()).await?;
     let connection = tokio::spawn(connection);
     let rows = client.query(query, &[&product_ids]).await;
     drop(client);
@@ -344,9 +345,7 @@ fn parse_row(row: &Row) -> Result<ProductBooks, tokio_postgres::Error> {
 }
 
 async fn read_gates(redis_url: &str, product_ids: &[i64]) -> Result<HashMap<i64, GateBooks>> {
-    let mut connection = redis::Client::open(redis_url)?
-        .get_multiplexed_async_connection()
-        .await?;
+    let mut connection = tls::redis(redis_url)?.get_multiplexed_async_connection().await?;
     let mut gates = HashMap::new();
     for product_ids in product_ids.chunks(PRODUCTS_PER_CALL) {
         let mut calls = redis::pipe();

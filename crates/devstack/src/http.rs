@@ -10,20 +10,29 @@ mod answer;
 use std::fmt;
 use std::future::Future;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use http::Method;
+use rustls::pki_types::ServerName;
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 use url::Url;
+
+use crate::tls;
 
 pub use answer::Answer;
 
 /// A client of one server with at most one connection, opened when needed and kept.
 pub struct HttpClient {
     authority: String,
+    /// With whom it is encrypted; `None`: not at all.
+    tls: Option<(TlsConnector, ServerName<'static>)>,
     /// Shown with every request.
     key: Option<String>,
     base_path: String,
@@ -35,7 +44,7 @@ pub struct HttpClient {
 
 /// An open connection, and what has been read from it and belongs to no answer yet.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Either<TcpStream, TlsStream<TcpStream>>,
     received: BytesMut,
 }
 
@@ -51,20 +60,27 @@ pub enum Fault {
 }
 
 impl HttpClient {
-    /// `base_url` is `http://HOST:PORT`, with a path in front of all paths if it has one. `timeout` is for one
+    /// `base_url` is `http://HOST:PORT` or `https://HOST:PORT` (of somebody [`crate::tls`] believes), with a path in front of all paths if it has one. `timeout` is for one
     /// request, connecting included. A user in the url, `http://KEY@HOST:PORT`, is a key that is shown with every request as
     /// `Authorization: Bearer KEY`. The error says what is wrong with the url.
     pub fn new(base_url: &str, timeout: Duration) -> Result<Self, String> {
         let url = Url::parse(base_url).map_err(|error| format!("{base_url:?} is no url: {error}"))?;
-        if url.scheme() != "http" {
-            return Err(format!("{base_url:?}: only http:// is spoken here"));
-        }
         let host = url
             .host_str()
             .ok_or_else(|| format!("{base_url:?} names no host"))?;
+        let tls = match url.scheme() {
+            "http" => None,
+            "https" => {
+                let name = ServerName::try_from(host.to_owned());
+                let name = name.map_err(|_| format!("{base_url:?} names no host"))?;
+                Some((TlsConnector::from(Arc::new(tls::client())), name))
+            }
+            _ => return Err(format!("{base_url:?}: only http:// and https:// are spoken here")),
+        };
         Ok(Self {
             key: (!url.username().is_empty()).then(|| url.username().to_owned()),
             authority: format!("{host}:{}", url.port_or_known_default().unwrap_or(80)),
+            tls,
             base_path: url.path().trim_end_matches('/').to_owned(),
             timeout,
             connection: None,
@@ -74,13 +90,14 @@ impl HttpClient {
 
     /// Opens the connection now, so that the first request does not pay for it.
     pub async fn connect(&mut self) -> Result<(), Fault> {
-        self.connection = Some(limited(self.timeout, Connection::open(&self.authority)).await?);
+        self.connection =
+            Some(limited(self.timeout, Connection::open(&self.authority, self.tls.as_ref())).await?);
         Ok(())
     }
 
     /// `GET path`, its body read as JSON; the error says why there is nothing to read.
     pub async fn get_json<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, String> {
-        let what = format!("GET http://{}{path}", self.authority);
+        let what = format!("GET {}{path}", self.authority);
         let answer = self.request(Method::GET, path, &[], "").await;
         let answer = answer.map_err(|fault| format!("{what}: {fault}"))?;
         serde_json::from_slice(&answer.body).map_err(|error| format!("{what}: {}, {error}", answer.status))
@@ -102,7 +119,7 @@ impl HttpClient {
         let exchange = async {
             let mut connection = match connection {
                 Some(connection) => connection,
-                None => Connection::open(&self.authority).await?,
+                None => Connection::open(&self.authority, self.tls.as_ref()).await?,
             };
             let (answer, is_kept) = connection.exchange(&self.request, method != Method::HEAD).await?;
             Ok((answer, is_kept.then_some(connection)))
@@ -165,10 +182,20 @@ impl HttpClient {
 }
 
 impl Connection {
-    /// To `HOST:PORT`.
-    pub(crate) async fn open(authority: &str) -> Result<Self, Fault> {
+    /// To `HOST:PORT`, encrypted where there is something to encrypt with.
+    pub(crate) async fn open(
+        authority: &str,
+        tls: Option<&(TlsConnector, ServerName<'static>)>,
+    ) -> Result<Self, Fault> {
         let stream = TcpStream::connect(authority).await.map_err(|_| Fault::Connect)?;
         stream.set_nodelay(true).map_err(|_| Fault::Connect)?;
+        let stream = match tls {
+            None => Either::Left(stream),
+            Some((connector, name)) => {
+                let encrypted = connector.connect(name.clone(), stream).await;
+                Either::Right(encrypted.map_err(|_| Fault::Connect)?)
+            }
+        };
         Ok(Self {
             stream,
             received: BytesMut::new(),
@@ -185,7 +212,11 @@ impl Connection {
 
     /// Whether it can be used once more, as far as we have heard: nothing may come before we ask, not even an end.
     pub(crate) fn is_open(&self) -> bool {
-        let heard = self.stream.try_read(&mut [0]);
+        let socket = match &self.stream {
+            Either::Left(stream) => stream,
+            Either::Right(stream) => stream.get_ref().0,
+        };
+        let heard = socket.try_read(&mut [0]);
         self.received.is_empty() && heard.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
     }
 }

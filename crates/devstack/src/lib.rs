@@ -14,6 +14,7 @@
 //! - [`soak`]: a long sale, and whether anything grows meanwhile
 //! - [`browser`]: a headless browser, for tests of pages
 //! - [`catalogue`], [`http`]: products made through the API; the client that asks
+//! - [`tls`]: throw-away certificates, and who is believed
 //! - [`report`]: a page of results with charts
 //! - [`stack_file`]: `.dev/env`, where the running stack is written down
 //! - [`wait`]: waiting for something instead of sleeping
@@ -36,6 +37,7 @@ pub mod soak;
 pub mod stack_file;
 mod supervise;
 pub mod test_stack;
+pub mod tls;
 pub mod wait;
 
 pub use balancer::Balancer;
@@ -47,4 +49,5 @@ pub use servers::{
 };
 pub use service::{EVERYTHING_IS_BUILT, Service, ServiceOptions, program_beside};
 pub use test_stack::TestStack;
+pub use tls::Certificates;
 pub use wait::wait_for;

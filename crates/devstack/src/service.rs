@@ -13,6 +13,7 @@ use rustix::process::Signal;
 use crate::ports;
 use crate::servers::{Server, answers_ok, start_on_free_port};
 use crate::supervise::Program;
+use crate::tls::Certificates;
 
 /// How to start a service. Its configuration goes through the environment, as in production.
 #[derive(Clone, Debug)]
@@ -22,6 +23,7 @@ pub struct ServiceOptions {
     log_dir: Option<PathBuf>,
     preferred_port: Option<u16>,
     preferred_admin_port: Option<u16>,
+    is_encrypted: bool,
     env: Vec<(String, String)>,
 }
 
@@ -35,6 +37,7 @@ impl ServiceOptions {
             log_dir: None,
             preferred_port: None,
             preferred_admin_port: None,
+            is_encrypted: false,
             env: Vec::new(),
         };
         // Logs go to a file, and from there into error messages.
@@ -62,6 +65,18 @@ impl ServiceOptions {
     #[must_use]
     pub fn amqp_url(self, url: &str) -> Self {
         self.env("HOTSTOCK__RABBITMQ__URL", url)
+    }
+
+    /// Both listeners speak HTTPS and nothing else.
+    #[must_use]
+    pub fn tls(mut self, tls: &Certificates) -> Self {
+        self.is_encrypted = true;
+        self.set(
+            "HOTSTOCK__SERVER__TLS__CERT_FILE",
+            &tls.cert_file.to_string_lossy(),
+        );
+        self.set("HOTSTOCK__SERVER__TLS__KEY_FILE", &tls.key_file.to_string_lossy());
+        self
     }
 
     /// Any setting, as `HOTSTOCK__SECTION__KEY`.
@@ -104,6 +119,7 @@ pub struct Service {
     server: Server,
     name: String,
     admin_port: u16,
+    scheme: &'static str,
 }
 
 impl Service {
@@ -128,17 +144,22 @@ impl Service {
                 true,
             ),
         };
+        let is_encrypted = options.is_encrypted;
         let admin_port = std::cell::Cell::new(0);
         let server = start_on_free_port(options.preferred_port, |port| {
             let wanted = options.preferred_admin_port;
             admin_port.set(wanted.map_or_else(ports::free_port, ports::free_port_preferring)?);
             let program = program(options, &dir, is_scratch, port, admin_port.get());
-            Ok((program, Box::new(move |_| answers_ok(port, "/readyz"))))
+            Ok((
+                program,
+                Box::new(move |_| answers_ok(port, is_encrypted, "/readyz")),
+            ))
         })?;
         Ok(Self {
             server,
             name: options.name.clone(),
             admin_port: admin_port.get(),
+            scheme: if is_encrypted { "https" } else { "http" },
         })
     }
 
@@ -148,16 +169,16 @@ impl Service {
         &self.name
     }
 
-    /// Public listener, `http://127.0.0.1:PORT`.
+    /// Public listener, `http://127.0.0.1:PORT`, or `https://`.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port())
+        format!("{}://127.0.0.1:{}", self.scheme, self.port())
     }
 
-    /// Admin listener, `http://127.0.0.1:PORT`.
+    /// Admin listener, `http://127.0.0.1:PORT`, or `https://`.
     #[must_use]
     pub fn admin_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.admin_port)
+        format!("{}://127.0.0.1:{}", self.scheme, self.admin_port)
     }
 }
 

@@ -9,6 +9,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::tls;
+
 /// Writes the file by atomic rename: whoever reads it sees all of it or none. Nobody else may read it.
 pub fn write(path: &Path, entries: &[(String, String)]) -> Result<()> {
     let text: String = entries
@@ -27,10 +29,19 @@ pub fn write(path: &Path, entries: &[(String, String)]) -> Result<()> {
     std::fs::rename(&fresh, path).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Reads it; `None` when there is no such file, that is: no stack is running.
+/// Where the authority of an encrypted stack is.
+pub const CA_FILE: &str = "CA_FILE";
+
+/// Reads it, and from then on believes the authority it names; `None` when there is no such file, that is: no stack is running.
 pub fn read(path: &Path) -> Result<Option<BTreeMap<String, String>>> {
     match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(parse(&text))),
+        Ok(text) => {
+            let entries = parse(&text);
+            if let Some(ca_file) = entries.get(CA_FILE) {
+                tls::believe(Path::new(ca_file))?;
+            }
+            Ok(Some(entries))
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }

@@ -1,7 +1,8 @@
 //! Natural batching: while one flush is in flight, what arrives gathers; the next flush takes all of it, up to a cap.
 //!
 //! No timers: an idle queue hands out a single item at once, and under load one round trip or one commit carries
-//! hundreds. The queue is bounded and refuses at once when full, so that waiting never piles up behind it. Whoever
+//! hundreds. The queue is bounded and refuses at once when full, so that waiting never piles up behind it. It can be
+//! bounded by time too ([`queue_within`]): work that would be done too late for whoever waits is not taken on. Whoever
 //! flushes owns what was queued: the submitter may go away (a client that hangs up), the work is done all the same.
 //!
 //! A flusher is a task with a plain loop:
@@ -21,7 +22,9 @@
 //! # }
 //! ```
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -31,7 +34,20 @@ use crate::metrics::{self, QueueMarks};
 /// label in the metrics.
 #[must_use]
 pub fn queue<T: Send + 'static>(name: &'static str, capacity: usize) -> (Batcher<T>, Batches<T>) {
-    let (sender, receiver) = mpsc::channel(capacity.max(1));
+    queue_within(name, capacity, Duration::MAX)
+}
+
+/// The same, and nothing is taken on that would wait longer than `wait_max`, as far as the time tells that full batches
+/// take. One full batch may always wait.
+#[must_use]
+pub fn queue_within<T: Send + 'static>(
+    name: &'static str,
+    capacity: usize,
+    wait_max: Duration,
+) -> (Batcher<T>, Batches<T>) {
+    let capacity = capacity.max(1);
+    let (sender, receiver) = mpsc::channel(capacity);
+    let room = Arc::new(AtomicUsize::new(capacity));
     // Weak: who only looks must not keep the queue open.
     let looking = sender.downgrade();
     let waiting = move || looking.upgrade().as_ref().map(waiting);
@@ -39,9 +55,20 @@ pub fn queue<T: Send + 'static>(name: &'static str, capacity: usize) -> (Batcher
     (
         Batcher {
             queue: sender,
+            room: Arc::clone(&room),
             refused,
         },
-        Batches { receiver, wait },
+        Batches {
+            receiver,
+            wait,
+            pace: Pace {
+                room,
+                capacity,
+                wait_max,
+                full: None,
+                flush: Duration::ZERO,
+            },
+        },
     )
 }
 
@@ -56,6 +83,8 @@ pub struct Refused<T>(pub T);
 /// The side that submits. Cheap to clone; the queue closes when the last clone is gone.
 pub struct Batcher<T> {
     queue: mpsc::Sender<(Instant, T)>,
+    /// Items that may wait now.
+    room: Arc<AtomicUsize>,
     refused: ::metrics::Counter,
 }
 
@@ -63,6 +92,7 @@ impl<T> Clone for Batcher<T> {
     fn clone(&self) -> Self {
         Self {
             queue: self.queue.clone(),
+            room: Arc::clone(&self.room),
             refused: self.refused.clone(),
         }
     }
@@ -74,10 +104,16 @@ impl<T> Batcher<T> {
     /// # Errors
     /// [`Refused`] with the item.
     pub fn submit(&self, item: T) -> Result<(), Refused<T>> {
-        self.queue.try_send((Instant::now(), item)).map_err(|refused| {
-            self.refused.increment(1);
-            Refused(refused.into_inner().1)
-        })
+        let refused = if waiting(&self.queue) >= self.room.load(Ordering::Relaxed) {
+            item
+        } else {
+            match self.queue.try_send((Instant::now(), item)) {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused.into_inner().1,
+            }
+        };
+        self.refused.increment(1);
+        Err(Refused(refused))
     }
 
     /// Items waiting at this moment.
@@ -91,14 +127,63 @@ impl<T> Batcher<T> {
 pub struct Batches<T> {
     receiver: mpsc::Receiver<(Instant, T)>,
     wait: ::metrics::Histogram,
+    pace: Pace,
+}
+
+/// How fast batches are flushed, and so how many items may wait.
+struct Pace {
+    room: Arc<AtomicUsize>,
+    capacity: usize,
+    wait_max: Duration,
+    /// The batch under way, if it was full: when it was taken, and its size.
+    full: Option<(Instant, usize)>,
+    /// How long a full batch takes: a mean that follows within a few.
+    flush: Duration,
+}
+
+impl Pace {
+    /// A batch of `size` was taken, `max` would have been possible.
+    fn taken(&mut self, size: usize, max: usize) {
+        if self.wait_max == Duration::MAX {
+            return;
+        }
+        if size >= max {
+            self.full = Some((Instant::now(), size));
+        } else {
+            // Everything that waited has been taken: there may be more room than was thought.
+            self.full = None;
+            let room = self.room.load(Ordering::Relaxed).saturating_add(max);
+            self.room.store(room.min(self.capacity), Ordering::Relaxed);
+        }
+    }
+
+    /// The batch that was taken has been flushed. Only full ones tell how fast it can be: small ones take as long for less.
+    fn flushed(&mut self) {
+        let Some((began, size)) = self.full.take() else {
+            return;
+        };
+        let took = began.elapsed();
+        self.flush = match self.flush {
+            Duration::ZERO => took,
+            mean => (mean * 3 + took) / 4,
+        };
+        let batches = self.wait_max.as_nanos() / self.flush.as_nanos().max(1);
+        let room = usize::try_from(batches).map_or(usize::MAX, |batches| batches.saturating_mul(size));
+        // A batch larger than the queue cannot be; less than one would leave the flusher idle.
+        let room = room.max(size).min(self.capacity);
+        self.room.store(room, Ordering::Relaxed);
+    }
 }
 
 impl<T> Batches<T> {
     /// Waits until something is queued and takes all of it, at most `max` items (at least 1), in order of arrival;
     /// `None` once the queue is closed and empty. Dropping the future loses nothing.
     pub async fn next(&mut self, max: usize) -> Option<Vec<T>> {
+        self.pace.flushed();
+        let max = max.max(1);
         let mut batch = Vec::new();
-        self.receiver.recv_many(&mut batch, max.max(1)).await;
+        self.receiver.recv_many(&mut batch, max).await;
+        self.pace.taken(batch.len(), max);
         let (first, _) = batch.first()?;
         self.wait.record(first.elapsed());
         Some(batch.into_iter().map(|(_, item)| item).collect())
@@ -106,10 +191,13 @@ impl<T> Batches<T> {
 
     /// Takes what is queued at this moment, at most `max` items, without waiting.
     pub fn now(&mut self, max: usize) -> Vec<T> {
-        std::iter::from_fn(|| self.receiver.try_recv().ok())
+        self.pace.flushed();
+        let batch: Vec<T> = std::iter::from_fn(|| self.receiver.try_recv().ok())
             .take(max)
             .map(|(_, item)| item)
-            .collect()
+            .collect();
+        self.pace.taken(batch.len(), max);
+        batch
     }
 }
 
@@ -178,6 +266,31 @@ mod tests {
         };
         assert_eq!(refused.0, 7);
         assert_eq!(batcher.depth(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_would_wait_too_long_is_refused_until_the_pace_is_back() {
+        let (batcher, mut batches) = queue_within("test", 1_000, Duration::from_millis(100));
+        let fill = || {
+            (0..1_000)
+                .take_while(|item| batcher.submit(*item).is_ok())
+                .count()
+        };
+        assert_eq!(fill(), 1_000, "nothing is known yet");
+        while batcher.depth() > 900 {
+            assert_eq!(batches.next(10).await.expect("open").len(), 10);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        while batcher.depth() > 0 {
+            batches.now(1_000);
+        }
+        let room = fill();
+        assert!((10..=70).contains(&room), "ten in 20 ms: {room} in 100 ms");
+        for _ in 0..100 {
+            batches.next(1_000).await.expect("open");
+            batcher.submit(0).expect("room");
+        }
+        assert!(fill() > 900, "what is taken at once leaves room for more");
     }
 
     #[tokio::test]

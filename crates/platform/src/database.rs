@@ -6,9 +6,10 @@
 //! One thing is not bounded here: a server process that is stopped while its machine lives acknowledges packets and
 //! answers nothing. Whoever must answer in time puts a deadline around the call.
 
-use crate::config::{DatabaseConfig, Secret};
+use crate::config::{DatabaseConfig, Secret, postgres_options};
 use crate::http::health::HealthBuilder;
 use crate::metrics::{self, PoolState, PoolWaits};
+use crate::tls::{self, TlsError};
 use diesel::migration::{Migration, MigrationSource, MigrationVersion};
 use diesel::pg::Pg;
 use diesel::sql_types::{Bool, Text};
@@ -17,8 +18,11 @@ use diesel_async::pooled_connection::deadpool::{BuildError, Object, PoolError};
 use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod};
 use diesel_async::{AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
+use tokio_postgres::config::SslMode;
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 type Connections = diesel_async::pooled_connection::deadpool::Pool<AsyncPgConnection>;
 
@@ -67,6 +71,9 @@ pub enum DatabaseError {
     /// `database.url` cannot be parsed. The URL is shown masked.
     #[error("`{0}` is not a Postgres URL")]
     Url(Secret),
+    /// The authorities cannot be read.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The pool could not be built.
     #[error("the connection pool cannot be built: {0}")]
     Build(#[from] BuildError),
@@ -96,14 +103,13 @@ pub enum DatabaseError {
 /// worker would otherwise die with that worker at shutdown, while the queues behind it still drain.
 ///
 /// # Errors
-/// [`DatabaseError::Url`] or [`DatabaseError::Build`].
+/// [`DatabaseError::Url`], [`DatabaseError::Tls`] or [`DatabaseError::Build`].
 ///
 /// # Panics
 /// Outside a tokio runtime.
 pub fn pool(name: &'static str, config: &DatabaseConfig) -> Result<Pool, DatabaseError> {
-    let mut options = connect_options(&config.url)?;
     let connect_timeout = Duration::from_millis(config.connect_timeout_ms);
-    options.connect_timeout(connect_timeout);
+    let server = Server::new(&config.url, &config.ca_file, connect_timeout)?;
     let settings = format!(
         "SET lock_timeout = {}; SET statement_timeout = {}; \
          SET idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_TIMEOUT_MS}; {PLANS_OUTLIVE_SMALL_TABLES}",
@@ -115,10 +121,10 @@ pub fn pool(name: &'static str, config: &DatabaseConfig) -> Result<Pool, Databas
     // transaction, is recognised without asking the server and replaced.
     manager.recycling_method = RecyclingMethod::Fast;
     manager.custom_setup = Box::new(move |_url| {
-        let (options, settings) = (options.clone(), settings.clone());
+        let (server, settings) = (server.clone(), settings.clone());
         // The time-out is inside the task: the pool's own one would leave the task waiting for ever.
         let opened = runtime.spawn(async move {
-            match tokio::time::timeout(connect_timeout, open_with(&options, &settings)).await {
+            match tokio::time::timeout(connect_timeout, open_with(&server, &settings)).await {
                 Ok(opened) => opened,
                 Err(_) => Err(ConnectionError::BadConnection(format!(
                     "no answer in {connect_timeout:?}"
@@ -163,7 +169,7 @@ pub async fn ping(pool: &Pool) -> Result<(), DatabaseError> {
     Ok(())
 }
 
-/// Applies the migrations that are missing and returns their versions, oldest first.
+/// Applies the migrations that are missing and returns their versions, oldest first. `ca_file` is `database.ca_file`.
 ///
 /// Several instances may call this at once: they take turns under an advisory lock, and those that come later find
 /// nothing left to do. Each migration is one transaction; if this dies half-way the lock goes with the connection and
@@ -172,10 +178,13 @@ pub async fn ping(pool: &Pool) -> Result<(), DatabaseError> {
 ///
 /// # Errors
 /// [`DatabaseError`]; a failed migration is rolled back.
-pub async fn migrate(url: &Secret, migrations: EmbeddedMigrations) -> Result<Vec<String>, DatabaseError> {
-    let mut options = connect_options(url)?;
-    options.connect_timeout(MIGRATION_CONNECT_TIMEOUT);
-    let mut connection = tokio::time::timeout(MIGRATION_CONNECT_TIMEOUT, open(&options))
+pub async fn migrate(
+    url: &Secret,
+    ca_file: &Path,
+    migrations: EmbeddedMigrations,
+) -> Result<Vec<String>, DatabaseError> {
+    let server = Server::new(url, ca_file, MIGRATION_CONNECT_TIMEOUT)?;
+    let mut connection = tokio::time::timeout(MIGRATION_CONNECT_TIMEOUT, open(&server))
         .await
         .map_err(|_| DatabaseError::ConnectTimeout(MIGRATION_CONNECT_TIMEOUT))??;
     connection.batch_execute("SET statement_timeout = 0").await?;
@@ -202,10 +211,11 @@ pub async fn migrate(url: &Secret, migrations: EmbeddedMigrations) -> Result<Vec
 /// As [`migrate`], except for failures to connect.
 pub async fn migrate_when_reachable(
     url: &Secret,
+    ca_file: &Path,
     migrations: fn() -> EmbeddedMigrations,
 ) -> Result<Vec<String>, DatabaseError> {
     loop {
-        match migrate(url, migrations()).await {
+        match migrate(url, ca_file, migrations()).await {
             Err(error @ (DatabaseError::Connect(_) | DatabaseError::ConnectTimeout(_))) => {
                 tracing::warn!(%error, "waiting for the database to migrate it");
                 tokio::time::sleep(CONNECT_RETRY).await;
@@ -319,11 +329,28 @@ async fn take_migration_lock(connection: &mut AsyncPgConnection) -> Result<(), D
     }
 }
 
+/// A server, and how to connect to it.
+#[derive(Clone)]
+struct Server {
+    options: tokio_postgres::Config,
+    /// `None`: in the clear.
+    tls: Option<MakeRustlsConnect>,
+}
+
+impl Server {
+    fn new(url: &Secret, ca_file: &Path, connect_timeout: Duration) -> Result<Self, DatabaseError> {
+        let mut options = connect_options(url)?;
+        options.connect_timeout(connect_timeout);
+        let tls = match options.get_ssl_mode() {
+            SslMode::Disable => None,
+            _ => Some(MakeRustlsConnect::new(tls::client("database.ca_file", ca_file)?)),
+        };
+        Ok(Self { options, tls })
+    }
+}
+
 fn connect_options(url: &Secret) -> Result<tokio_postgres::Config, DatabaseError> {
-    let mut options: tokio_postgres::Config = url
-        .expose()
-        .parse()
-        .map_err(|_| DatabaseError::Url(url.clone()))?;
+    let mut options = postgres_options(url).ok_or_else(|| DatabaseError::Url(url.clone()))?;
     if options.get_application_name().is_none() {
         let program = std::env::current_exe().ok();
         let name = program
@@ -337,11 +364,8 @@ fn connect_options(url: &Secret) -> Result<tokio_postgres::Config, DatabaseError
     Ok(options)
 }
 
-async fn open_with(
-    options: &tokio_postgres::Config,
-    settings: &str,
-) -> diesel::ConnectionResult<AsyncPgConnection> {
-    let mut connection = open(options).await?;
+async fn open_with(server: &Server, settings: &str) -> diesel::ConnectionResult<AsyncPgConnection> {
+    let mut connection = open(server).await?;
     // Plain `SET` rather than start-up options: connection poolers refuse those they do not know.
     connection
         .batch_execute(settings)
@@ -351,21 +375,20 @@ async fn open_with(
 }
 
 /// Opens a connection; diesel sets its time zone to UTC.
-async fn open(options: &tokio_postgres::Config) -> diesel::ConnectionResult<AsyncPgConnection> {
-    let (client, connection) = options
-        .connect(tokio_postgres::NoTls)
-        .await
-        .map_err(|error| ConnectionError::BadConnection(explain(&error)))?;
-    AsyncPgConnection::try_from_client_and_connection(client, connection).await
-}
-
-/// The error with its causes: tokio-postgres says no more than "error connecting to server" by itself.
-fn explain(error: &tokio_postgres::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
+async fn open(server: &Server) -> diesel::ConnectionResult<AsyncPgConnection> {
+    let failed = |error: tokio_postgres::Error| ConnectionError::BadConnection(tls::told(&error));
+    match server.tls.clone() {
+        None => {
+            let (client, connection) = server
+                .options
+                .connect(tokio_postgres::NoTls)
+                .await
+                .map_err(failed)?;
+            AsyncPgConnection::try_from_client_and_connection(client, connection).await
+        }
+        Some(tls) => {
+            let (client, connection) = server.options.connect(tls).await.map_err(failed)?;
+            AsyncPgConnection::try_from_client_and_connection(client, connection).await
+        }
     }
-    text
 }

@@ -10,16 +10,20 @@
 use crate::config::ServerConfig;
 use crate::http::auth::{ADMIN, Auth, Door, OPEN, Rule};
 use crate::http::health::Health;
+use crate::http::limits::{Connections, Limits};
 use crate::http::{self, edge};
 use crate::telemetry::Metrics;
+use crate::tls::{self, TlsError};
 use actix_web::body::MessageBody;
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse};
 use actix_web::http::ConnectionType;
 use actix_web::middleware::{Next, from_fn};
 use actix_web::web::ServiceConfig;
 use actix_web::{App, HttpResponse, HttpServer, web};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::TcpSocket;
 use tokio::signal::unix::{SignalKind, signal};
@@ -28,10 +32,8 @@ use tokio_util::sync::CancellationToken;
 /// Connections the kernel keeps until they are accepted. A sale opens thousands within a second; with the usual 128
 /// the rest would be dropped and come back a second later. (The kernel caps it at its own `somaxconn`.)
 const ACCEPT_BACKLOG: u32 = 4096;
-/// A client that does not finish its request head in this time is cut off.
-const REQUEST_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
-/// Idle connections are kept longer than usual load balancers keep theirs, so that it is they who close.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
+/// A client that does not finish its TLS handshake in this time is cut off.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const ADMIN_WORKERS: usize = 1;
 
 /// Why the service could not serve.
@@ -57,6 +59,9 @@ pub enum ServeError {
         /// The address.
         address: SocketAddr,
     },
+    /// The certificate of the listeners cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A signal handler cannot be installed.
     #[error("cannot listen for signals: {0}")]
     Signal(io::Error),
@@ -74,6 +79,8 @@ pub enum ServeError {
 pub struct Listeners {
     public: (TcpListener, SocketAddr),
     admin: (TcpListener, SocketAddr),
+    /// What both are encrypted with, or the public one alone.
+    tls: Option<rustls::ServerConfig>,
     auth: Auth,
     rules: &'static [Rule],
 }
@@ -83,18 +90,23 @@ impl Listeners {
     /// everywhere; all of the admin listener but health is for admins.
     ///
     /// # Errors
-    /// [`ServeError::Bind`] or [`ServeError::Exposed`] naming key and address.
+    /// [`ServeError::Bind`] or [`ServeError::Exposed`] naming key and address; [`ServeError::Tls`] naming key and file.
     ///
     /// # Panics
     /// Outside a tokio runtime.
     pub fn bind(config: &ServerConfig, auth: Auth, rules: &'static [Rule]) -> Result<Self, ServeError> {
         if auth.is_off() {
             loopback_only(config)?;
+        } else {
+            warn_of_plain_text(config);
         }
+        allow_descriptors(config);
+        let tls = tls::listener(&config.tls)?;
         let bind = |key, address| listen(address).map_err(|source| ServeError::Bind { key, address, source });
         Ok(Listeners {
             public: bind("server.bind", config.bind)?,
             admin: bind("server.admin_bind", config.admin_bind)?,
+            tls,
             auth,
             rules,
         })
@@ -170,13 +182,15 @@ where
     let (public_stop, admin_stop) = (CancellationToken::new(), CancellationToken::new());
     let (public_door, admin_door) = listeners.doors();
     let (public_address, admin_address) = (listeners.public(), listeners.admin());
+    let admin_tls = listeners.tls.clone().filter(|_| config.tls.admin);
     let public_server = server(
         config,
         config.worker_count(),
-        listeners.public.0,
+        ("public", listeners.public.0),
+        listeners.tls,
         public_stop.clone(),
         health.clone(),
-        mount(health.clone(), public_door, public),
+        mount(health.clone(), public_door, Limits::public(config), public),
     )
     .map_err(|source| ServeError::Server {
         listener: "public",
@@ -185,10 +199,16 @@ where
     let admin_server = server(
         config,
         ADMIN_WORKERS,
-        listeners.admin.0,
+        ("admin", listeners.admin.0),
+        admin_tls,
         admin_stop.clone(),
         health.clone(),
-        mount(health.clone(), admin_door, with_metrics(metrics, admin)),
+        mount(
+            health.clone(),
+            admin_door,
+            Limits::admin(config),
+            with_metrics(metrics, admin),
+        ),
     )
     .map_err(|source| ServeError::Server {
         listener: "admin",
@@ -250,12 +270,19 @@ where
     }
 }
 
-fn mount<R>(health: Health, door: Door, routes: R) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static
+fn mount<R>(
+    health: Health,
+    door: Door,
+    limits: Limits,
+    routes: R,
+) -> impl Fn(&mut ServiceConfig) + Clone + Send + 'static
 where
     R: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
     move |cfg| {
         cfg.app_data(door.clone());
+        // One for each thread, so that a request's hold on it is the thread's own.
+        cfg.app_data(Rc::new(limits.clone()));
         health.configure(cfg);
         routes(cfg);
     }
@@ -264,7 +291,8 @@ where
 fn server<R>(
     config: &ServerConfig,
     workers: usize,
-    listener: TcpListener,
+    (name, listener): (&'static str, TcpListener),
+    tls: Option<rustls::ServerConfig>,
     stop: CancellationToken,
     health: Health,
     routes: R,
@@ -273,6 +301,8 @@ where
     R: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
     let body_limit = config.body_limit_bytes;
+    let limits = &config.limits;
+    let connections = Connections::new(name, limits.connections_max);
     let server = HttpServer::new(move || {
         let health = health.clone();
         App::new()
@@ -282,12 +312,21 @@ where
     });
     let server = server
         .workers(workers)
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(REQUEST_HEAD_TIMEOUT)
+        .on_connect(move |stream, connection| connections.accepted(stream, connection))
+        // Per thread, and one that has as many stops accepting: ours is for all, and comes first.
+        .max_connections(limits.connections_max.saturating_add(1))
+        .keep_alive(Duration::from_millis(limits.idle_timeout_ms))
+        .client_request_timeout(Duration::from_millis(limits.head_timeout_ms))
+        .tls_handshake_timeout(HANDSHAKE_TIMEOUT)
+        // Handshakes per thread. Beyond it nobody else would be accepted: silent clients must not keep others out.
+        .max_connection_rate(limits.connections_max.saturating_add(1))
         .tcp_nodelay(true)
         .shutdown_timeout(config.shutdown_grace().as_millis().div_ceil(1_000) as u64)
-        .shutdown_signal(stop.cancelled_owned())
-        .listen(listener)?;
+        .shutdown_signal(stop.cancelled_owned());
+    let server = match tls {
+        Some(tls) => server.listen_rustls_0_23(listener, tls)?,
+        None => server.listen(listener)?,
+    };
     Ok(server.run())
 }
 
@@ -320,6 +359,52 @@ fn loopback_only(config: &ServerConfig) -> Result<(), ServeError> {
          development only."
     );
     Ok(())
+}
+
+/// Keys and tokens are readable to everybody on the way.
+fn warn_of_plain_text(config: &ServerConfig) {
+    for (key, address, is_encrypted) in [
+        ("server.bind", config.bind, config.tls.is_on()),
+        (
+            "server.admin_bind",
+            config.admin_bind,
+            config.tls.is_on() && config.tls.admin,
+        ),
+    ] {
+        if !address.ip().is_loopback() && !is_encrypted {
+            tracing::warn!(
+                key,
+                %address,
+                "KEYS GO OVER THE WIRE IN THE CLEAR: this listener is reached from other machines and has no TLS. Set \
+                 server.tls.cert_file, or let what is in front of it speak TLS."
+            );
+        }
+    }
+}
+
+/// Descriptors beside those of public connections: the admin listener, stores, logs.
+const DESCRIPTORS_BESIDE: u64 = 1_000;
+
+/// Many systems start programs with 1,024 descriptors and let them take more. Without one, a connection cannot even be
+/// closed: nobody would be served.
+fn allow_descriptors(config: &ServerConfig) {
+    let wanted = config.limits.connections_max as u64 + DESCRIPTORS_BESIDE;
+    let now = getrlimit(Resource::Nofile);
+    if now.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let possible = now.maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    let new = Rlimit {
+        current: Some(possible),
+        ..now
+    };
+    if setrlimit(Resource::Nofile, new).is_err() || possible < wanted {
+        tracing::warn!(
+            wanted,
+            possible,
+            "fewer descriptors than connections may need (server.limits.connections_max)"
+        );
+    }
 }
 
 /// A listening socket with a backlog of our own, which the standard library does not offer.

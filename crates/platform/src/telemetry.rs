@@ -43,7 +43,7 @@ pub enum TelemetryError {
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
     /// Its HTTP client cannot be set up.
     #[error("the client of the collector cannot be set up: {0}")]
-    Client(#[from] reqwest::Error),
+    Client(#[from] crate::http_client::HttpClientError),
 }
 
 /// Logs and traces as long as this lives.
@@ -250,6 +250,7 @@ mod tests {
         let telemetry = TelemetryConfig {
             metrics: true,
             otlp_url: "".into(),
+            ca_file: std::path::PathBuf::new(),
             sample_ratio: 0.0,
         };
         let error = init("test", &log, &telemetry).unwrap_err();

@@ -11,6 +11,7 @@ use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 use platform::config::{DatabaseConfig, Secret};
 use platform::database::{DatabaseError, Pool, migrate, migrate_when_reachable, pending, ping, pool};
 use platform::transaction::Transaction;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 const MIGRATIONS: EmbeddedMigrations = embed_migrations!("tests/migrations");
@@ -20,6 +21,7 @@ fn config(url: &str) -> DatabaseConfig {
     DatabaseConfig {
         url: url.into(),
         owner_url: "".into(),
+        ca_file: PathBuf::new(),
         pool_size: 2,
         pool_wait_ms: 100,
         lock_timeout_ms: 123,
@@ -222,7 +224,7 @@ async fn several_instances_migrate_at_once_and_each_version_is_applied_once() {
     let instances: Vec<_> = (0..4)
         .map(|_| {
             let url = Secret::new(&url);
-            tokio::spawn(async move { migrate(&url, MIGRATIONS).await.unwrap() })
+            tokio::spawn(async move { migrate(&url, Path::new(""), MIGRATIONS).await.unwrap() })
         })
         .collect();
     let mut applied = Vec::new();
@@ -237,7 +239,10 @@ async fn several_instances_migrate_at_once_and_each_version_is_applied_once() {
         1
     );
     assert!(
-        migrate(&Secret::new(&url), MIGRATIONS).await.unwrap().is_empty(),
+        migrate(&Secret::new(&url), Path::new(""), MIGRATIONS)
+            .await
+            .unwrap()
+            .is_empty(),
         "a second run finds nothing"
     );
 }
@@ -246,7 +251,10 @@ async fn several_instances_migrate_at_once_and_each_version_is_applied_once() {
 async fn a_failing_migration_leaves_nothing_of_itself_and_frees_the_lock() {
     // On the one-thread runtime on purpose: migrating works on any.
     let url = Secret::new(fresh_url().await);
-    let error = migrate(&url, BROKEN).await.unwrap_err().to_string();
+    let error = migrate(&url, Path::new(""), BROKEN)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("2026-11-01-000002_broken") && error.contains("nowhere"),
         "{error}"
@@ -262,24 +270,50 @@ async fn a_failing_migration_leaves_nothing_of_itself_and_frees_the_lock() {
         .await,
         "true"
     );
-    let again = tokio::time::timeout(Duration::from_secs(5), migrate(&url, BROKEN)).await;
+    let again = tokio::time::timeout(Duration::from_secs(5), migrate(&url, Path::new(""), BROKEN)).await;
     assert!(again.expect("the lock is free").is_err());
 }
 
 #[tokio::test]
 async fn a_bad_url_and_an_unreachable_server_are_clear_errors() {
-    let error = migrate(&Secret::new("postgres://u:pa55@h:x/db"), MIGRATIONS)
-        .await
-        .unwrap_err()
-        .to_string();
+    let error = migrate(
+        &Secret::new("postgres://u:pa55@h:x/db"),
+        Path::new(""),
+        MIGRATIONS,
+    )
+    .await
+    .unwrap_err()
+    .to_string();
     assert!(
         error.contains("not a Postgres URL") && !error.contains("pa55"),
         "{error}"
     );
     let port = devstack::ports::free_port().unwrap();
     let nobody = Secret::new(format!("postgres://u:pa55@127.0.0.1:{port}/db"));
-    let error = migrate(&nobody, MIGRATIONS).await.unwrap_err().to_string();
+    let error = migrate(&nobody, Path::new(""), MIGRATIONS)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("refused") && !error.contains("pa55"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_without_tls_is_not_spoken_to_in_the_clear_where_tls_is_asked_for() {
+    let postgres = shared_postgres().await.unwrap();
+    for mode in ["require", "verify-full"] {
+        let url = Secret::new(format!("{}?sslmode={mode}", postgres.url("postgres")));
+        let error = migrate(&url, Path::new(""), MIGRATIONS)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("server does not support TLS"), "{error}");
+        let nowhere = Path::new("/nowhere/ca.pem");
+        let error = migrate(&url, nowhere, MIGRATIONS).await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("key `database.ca_file` is `/nowhere/ca.pem`"),
+            "{error}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -289,7 +323,7 @@ async fn a_service_may_start_before_its_database() {
     postgres.kill().unwrap();
     let waiting = {
         let url = url.clone();
-        tokio::spawn(async move { migrate_when_reachable(&url, || MIGRATIONS).await })
+        tokio::spawn(async move { migrate_when_reachable(&url, Path::new(""), || MIGRATIONS).await })
     };
     tokio::time::timeout(Duration::from_millis(300), async {
         while !waiting.is_finished() {
@@ -305,7 +339,9 @@ async fn a_service_may_start_before_its_database() {
     );
     // What waiting cannot mend is an error at once.
     let empty = Secret::new(postgres.create_unique_database("empty").await.unwrap());
-    let broken = migrate_when_reachable(&empty, || BROKEN).await.unwrap_err();
+    let broken = migrate_when_reachable(&empty, Path::new(""), || BROKEN)
+        .await
+        .unwrap_err();
     assert!(matches!(broken, DatabaseError::Migration(_)), "{broken}");
 }
 

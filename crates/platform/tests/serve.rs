@@ -2,8 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "serve/tls.rs"]
+mod tls;
+
 use actix_web::{HttpResponse, web};
-use platform::config::ServerConfig;
+use platform::config::{LimitsConfig, ServerConfig, ServerTlsConfig};
 use platform::http::auth::Auth;
 use platform::http::health::Health;
 use platform::serve::{Listeners, ServeError, run};
@@ -28,6 +31,17 @@ fn config() -> ServerConfig {
         request_deadline_ms: 1_000,
         shutdown_delay_ms: 0,
         shutdown_grace_ms: 5_000,
+        limits: LimitsConfig {
+            connections_max: 100,
+            head_timeout_ms: 5_000,
+            body_timeout_ms: 5_000,
+            idle_timeout_ms: 75_000,
+            head_limit_bytes: 16_384,
+            in_flight_max: 100,
+            requests_per_s: 0,
+            burst: 100,
+        },
+        tls: ServerTlsConfig::off(),
     }
 }
 

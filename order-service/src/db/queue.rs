@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use platform::batch::{Batcher, queue};
+use platform::batch::{Batcher, queue_within};
 use platform::database::Pool;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -65,6 +65,8 @@ impl<I, A> Clone for Queue<I, A> {
 pub struct Limits {
     /// Items that may wait.
     pub capacity: usize,
+    /// Longest wait: what would wait longer is not taken on.
+    pub wait_max: Duration,
     /// Items per transaction at most.
     pub flush_max: usize,
     /// Longest transaction.
@@ -80,7 +82,7 @@ impl<I: Send + Sync + 'static, A: Send + 'static> Queue<I, A> {
         limits: Limits,
         write: Write<I, A>,
     ) -> (Self, JoinHandle<()>) {
-        let (batcher, mut batches) = queue::<Waiting<I, A>>(name, limits.capacity);
+        let (batcher, mut batches) = queue_within::<Waiting<I, A>>(name, limits.capacity, limits.wait_max);
         let flusher = tokio::spawn(async move {
             while let Some(batch) = batches.next(limits.flush_max).await {
                 let (items, replies): (Vec<I>, Vec<_>) = batch.into_iter().unzip();

@@ -7,6 +7,7 @@ use contracts::error::ErrorCode::{
     InternalError, InvalidState, NotFound, OrderNotFound, PayloadTooLarge, RetryLater, TooManyRequests,
     UnsupportedMediaType, ValidationError,
 };
+use platform::http::Limited;
 use platform::http::auth::{self, Secured};
 use platform::http::openapi::{ErrorWords, idempotency_key, path_id};
 use serde_json::{Value, json};
@@ -47,7 +48,7 @@ const ADMIN: Secured = Secured {
         orders::described::cancel_v2,
     ),
     components(schemas(ErrorBody)),
-    modifiers(&ErrorWords, &PUBLIC),
+    modifiers(&ErrorWords, &PUBLIC, &Limited),
     tags((name = "orders", description = "Placing, cancelling, looking"))
 )]
 struct PublicApi;

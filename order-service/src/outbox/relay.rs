@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::messaging::{ORDER_RESULT, STOCK_REQUEST};
-use platform::amqp::{Link, Message, Publisher};
+use platform::amqp::{Broker, Link, Message, Publisher};
 use platform::database::Pool;
 use tokio::sync::Notify;
 
@@ -32,13 +32,14 @@ impl Relay {
     #[must_use]
     pub fn new(
         pool: Pool,
+        broker: Broker,
         rabbitmq: &RabbitMqConfig,
         config: &OutboxConfig,
         nudge: Arc<Notify>,
         recovery: Arc<Notify>,
     ) -> Self {
         let publisher = Publisher::new(
-            rabbitmq.url.clone(),
+            broker,
             "outbox relay",
             &[STOCK_REQUEST, ORDER_RESULT],
             &[],

@@ -4,6 +4,7 @@ mod rights;
 mod roles;
 mod secrets;
 mod shop;
+mod tls;
 
 use shop::{ADMIN, CUSTOMER, SERVICE, Shop, TOKEN};
 

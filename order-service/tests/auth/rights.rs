@@ -1,5 +1,7 @@
 //! Both services work with no more than the rights they are shipped with, and those are no more than they need.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use devstack::{Postgres, Redis, RedisOptions, TestStack, shared_postgres};
 use platform::config::Secret;
@@ -100,7 +102,7 @@ async fn what_was_there_before_the_roles_is_theirs_as_well() -> Result<()> {
     let postgres = shared_postgres().await?;
     let name = format!("before_{}", std::process::id());
     let before = Secret::new(postgres.create_database(&name).await?);
-    migrate(&before, order_service::db::migrations()).await?;
+    migrate(&before, Path::new(""), order_service::db::migrations()).await?;
     let roles = postgres.create_database_with_roles(&name).await?;
     let next = "SELECT nextval('orders_id_seq'); SELECT FROM orders; SELECT FROM outbox";
     connect(&roles.app).await?.batch_execute(next).await?;

@@ -7,8 +7,8 @@ use devstack::{Service, ServiceOptions, TestStack, books, program_beside, shared
 use reqwest::{Client, Method, RequestBuilder, header::HeaderMap};
 use serde_json::{Value, json};
 
-const ORDER_SERVICE: &str = env!("CARGO_BIN_EXE_order-service");
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const ORDER_SERVICE: &str = env!("CARGO_BIN_EXE_order-service");
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) const ADMIN: &str = "key-of-an-admin-7d1c";
 pub(crate) const SERVICE: &str = "key-of-a-service-92ab";

@@ -19,9 +19,10 @@ use std::time::{Duration, Instant};
 
 use deadpool_redis::{Manager, Pool, Runtime, Timeouts};
 use platform::metrics::PoolState;
-use redis::{AsyncConnectionConfig, RedisResult, Value};
+use platform::tls::{ca_pem, told};
+use redis::{AsyncConnectionConfig, Client, ConnectionInfo, RedisResult, TlsCertificates, Value};
 
-use crate::config::{Config, GateConfig};
+use crate::config::{Config, GateConfig, RedisConfig};
 use crate::domain::request::ProductId;
 use crate::domain::words::BreakerState;
 use crate::metrics;
@@ -35,10 +36,10 @@ pub enum GateError {
     #[error("no answer from Redis within the time limit")]
     Timeout,
     /// Redis, or the way to it, failed.
-    #[error("Redis: {0}")]
+    #[error("Redis: {}", told(.0))]
     Redis(#[from] redis::RedisError),
     /// No connection could be had.
-    #[error("no connection to Redis: {0}")]
+    #[error("no connection to Redis: {}", told(.0))]
     Pool(#[from] deadpool_redis::PoolError),
     /// The breaker is open: Redis was not called.
     #[error("Redis is left alone: the breaker is open")]
@@ -62,7 +63,7 @@ impl Gate {
     /// Connects nothing yet: a Redis that is down now may be up when the first request comes.
     ///
     /// # Errors
-    /// When the URL cannot be understood.
+    /// When the URL cannot be understood, or the authorities cannot be read.
     pub fn new(config: &Config) -> anyhow::Result<Self> {
         let redis = &config.redis;
         let limit = Duration::from_millis(redis.timeout_ms);
@@ -71,7 +72,7 @@ impl Gate {
             // Each link has a limit of its own, within this one.
             .set_response_timeout(Some(limit.max(BACKGROUND_LIMIT)))
             .set_pipeline_buffer_size(PIPELINE_BUFFER);
-        let manager = Manager::new_with_config(redis.url.expose(), connection)?;
+        let manager = Manager::new_with_config(server(redis)?, connection)?;
         let pool = Pool::builder(manager)
             .max_size(redis.pool_size)
             .runtime(Runtime::Tokio1)
@@ -165,6 +166,22 @@ impl Gate {
     pub async fn ping(&self) -> Result<(), GateError> {
         self.link().command(redis::cmd("PING")).await
     }
+}
+
+/// Where Redis is, and who may have signed its certificate.
+fn server(config: &RedisConfig) -> anyhow::Result<ConnectionInfo> {
+    let url = config.url.expose();
+    let client = match ca_pem("redis.ca_file", &config.ca_file)? {
+        None => Client::open(url)?,
+        Some(pem) => Client::build_with_tls(
+            url,
+            TlsCertificates {
+                client_tls: None,
+                root_cert: Some(pem),
+            },
+        )?,
+    };
+    Ok(client.get_connection_info().clone())
 }
 
 /// Longest wait for Redis in the background.

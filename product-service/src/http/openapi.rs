@@ -10,6 +10,7 @@ use contracts::error::ErrorCode::{
     PreconditionFailed, ProductDiscontinued, ProductNotFound, PurchaseLimitExceeded, RetryLater, SaleNotOpen,
     UnsupportedMediaType, ValidationError,
 };
+use platform::http::Limited;
 use platform::http::auth::{self, Secured};
 pub(super) use platform::http::openapi::mount;
 use platform::http::openapi::{ErrorWords, idempotency_key, if_match, path_id};
@@ -53,7 +54,7 @@ const ADMIN: Secured = Secured {
         stock::movements,
     ),
     components(schemas(ErrorBody)),
-    modifiers(&ErrorWords, &PUBLIC),
+    modifiers(&ErrorWords, &PUBLIC, &Limited),
     tags(
         (name = "products", description = "Everything but their stock"),
         (name = "stock", description = "What moves it, and its record"),

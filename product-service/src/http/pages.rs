@@ -77,7 +77,9 @@ pub(super) async fn buy(
     let placed = app.pages.orders.place(&order, key.as_str(), authorization).await;
     let answer = placed.map_err(|error| match error {
         OrderError::Full => Problem::new(ErrorCode::RetryLater).details(json!({ "reason": "queue_full" })),
-        OrderError::Away(_) => Problem::new(ErrorCode::DependencyFailed).cause(&error),
+        OrderError::Away(_) | OrderError::Request(_) => {
+            Problem::new(ErrorCode::DependencyFailed).cause(&error)
+        }
     })?;
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
     if !status.is_success() {

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use platform::batch::{Batcher, Batches, Refused, queue};
+use platform::batch::{Batcher, Batches, Refused, queue_within};
 use platform::database::Pool;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
@@ -47,10 +47,16 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Starts the main lane. The task ends, after the last request was answered, once every clone is dropped.
+    /// Starts the main lane. The task ends, after the last request was answered, once every clone is dropped. What would
+    /// wait longer than `wait_max` is not taken on.
     #[must_use]
-    pub fn start(pool: Pool, settler: Settler, config: &LedgerConfig) -> (Self, JoinHandle<()>) {
-        let (batcher, batches) = queue("decide", config.queue_capacity);
+    pub fn start(
+        pool: Pool,
+        settler: Settler,
+        config: &LedgerConfig,
+        wait_max: Duration,
+    ) -> (Self, JoinHandle<()>) {
+        let (batcher, batches) = queue_within("decide", config.queue_capacity, wait_max);
         let decider = Decider {
             pool,
             settler: settler.clone(),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use contracts::messaging::{AVAILABILITY_EXCHANGE, Availability};
-use platform::amqp::{Message, Publisher};
+use platform::amqp::{Broker, Message, Publisher};
 use platform::batch::{Batcher, Batches, queue};
 
 use crate::config::RabbitMqConfig;
@@ -83,10 +83,10 @@ impl Notices {
 }
 
 /// Publishes notices, for ever. What cannot be published is forgotten.
-pub async fn run(config: RabbitMqConfig, mut notices: Batches<Availability>) {
+pub async fn run(broker: Broker, config: RabbitMqConfig, mut notices: Batches<Availability>) {
     let timeout = Duration::from_millis(config.confirm_timeout_ms);
     let fanouts: &[&str] = &[AVAILABILITY_EXCHANGE];
-    let mut publisher = Publisher::new(config.url, "stock availability", &[], fanouts, timeout);
+    let mut publisher = Publisher::new(broker, "stock availability", &[], fanouts, timeout);
     while let Some(batch) = notices.next(QUEUE_CAPACITY).await {
         let messages: Vec<Message> = batch.iter().map(message).collect();
         // Its link tells the log.

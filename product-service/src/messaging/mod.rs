@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::messaging::STOCK_REQUEST;
-use platform::amqp::{Consumer, Link, Source};
+use platform::amqp::{AmqpError, Consumer, Link, Source};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -31,12 +31,15 @@ pub struct Messaging {
 
 impl Messaging {
     /// Starts them. They wait for the broker, not the other way round.
-    #[must_use]
-    pub fn start(app: &Arc<App>, config: &RabbitMqConfig) -> Self {
+    ///
+    /// # Errors
+    /// When the broker's URL or authorities are unusable.
+    pub fn start(app: &Arc<App>, config: &RabbitMqConfig) -> Result<Self, AmqpError> {
         let (link, stop) = (Link::default(), CancellationToken::new());
-        let (results, publishing) = Results::start(config, stop.clone());
+        let broker = config.broker()?;
+        let (results, publishing) = Results::start(broker.clone(), config, stop.clone());
         let consumer = Consumer {
-            url: config.url.clone(),
+            broker,
             name: "stock requests",
             source: Source::Route(STOCK_REQUEST),
             prefetch: config.prefetch,
@@ -49,12 +52,12 @@ impl Messaging {
             stop: stop.clone(),
         };
         let consuming = consumer.run(move |delivery| handler.clone().handle(delivery));
-        Self {
+        Ok(Self {
             link,
             stop,
             consuming: tokio::spawn(consuming),
             publishing,
-        }
+        })
     }
 
     /// Whether messages come in.

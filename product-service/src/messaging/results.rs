@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contracts::messaging::{ORDER_RESULT, STOCK_REQUEST, StockResult};
-use platform::amqp::{Message, Published, Publisher};
+use platform::amqp::{Broker, Message, Published, Publisher};
 use platform::batch::{Batcher, Batches, queue};
 use platform::trace::TraceContext;
 use tokio::sync::oneshot;
@@ -34,11 +34,15 @@ pub(super) struct Results {
 
 impl Results {
     /// Starts the publishing task. It ends with `stop`, or when the last clone is gone.
-    pub(super) fn start(config: &RabbitMqConfig, stop: CancellationToken) -> (Self, JoinHandle<()>) {
+    pub(super) fn start(
+        broker: Broker,
+        config: &RabbitMqConfig,
+        stop: CancellationToken,
+    ) -> (Self, JoinHandle<()>) {
         // Never full: no more messages are under way than the prefetch says.
         let (batcher, batches) = queue("results", usize::from(config.prefetch).max(1));
         let publisher = Publisher::new(
-            config.url.clone(),
+            broker,
             "stock results",
             &[STOCK_REQUEST, ORDER_RESULT],
             &[],

@@ -4,15 +4,17 @@
 use std::time::Duration;
 
 use contracts::order::PlaceOrder;
-use reqwest::Client;
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
+use http::{HeaderValue, Method};
+use platform::http_client::{HttpClient, HttpClientError, NoAnswer, Peer};
 use tokio::sync::Semaphore;
 
 use crate::config::SaleConfig;
 
 /// order-service's public API.
 pub struct OrderClient {
-    client: Client,
-    url: String,
+    client: HttpClient,
+    timeout: Duration,
     in_flight: Semaphore,
 }
 
@@ -34,24 +36,28 @@ pub enum OrderError {
     Full,
     /// No answer. With the same key it can be asked again.
     #[error("order-service did not answer: {0}")]
-    Away(#[from] reqwest::Error),
+    Away(#[from] NoAnswer),
+    /// It cannot be asked so: a header has characters that none may have.
+    #[error("not a request: {0}")]
+    Request(#[from] http::Error),
 }
 
 impl OrderClient {
     /// Connects nothing yet.
     ///
     /// # Errors
-    /// When the client cannot be built.
-    pub fn new(config: &SaleConfig) -> reqwest::Result<Self> {
-        let client = Client::builder()
-            .timeout(Duration::from_millis(config.orders_timeout_ms))
-            .connect_timeout(Duration::from_millis(config.orders_timeout_ms.min(500)))
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
+    /// [`HttpClientError`] naming the key that is wrong.
+    pub fn new(config: &SaleConfig) -> Result<Self, HttpClientError> {
+        let client = HttpClient::new(Peer {
+            url: &config.orders_url,
+            url_key: "sale.orders_url",
+            ca_file: &config.ca_file,
+            ca_key: "sale.ca_file",
+            connect_timeout: Duration::from_millis(config.orders_timeout_ms.min(500)),
+        })?;
         Ok(Self {
             client,
-            url: format!("{}/v1/orders", config.orders_url.trim_end_matches('/')),
+            timeout: Duration::from_millis(config.orders_timeout_ms),
             in_flight: Semaphore::new(config.orders_in_flight_max),
         })
     }
@@ -69,17 +75,21 @@ impl OrderClient {
         let _place = self.in_flight.try_acquire().map_err(|_| OrderError::Full)?;
         let mut request = self
             .client
-            .post(&self.url)
+            .request(Method::POST, "/v1/orders")
             .header("Idempotency-Key", key)
-            .json(order);
+            .header(CONTENT_TYPE, "application/json");
         if let Some(authorization) = authorization {
-            request = request.header("Authorization", authorization);
+            let authorization = HeaderValue::try_from(authorization).map_err(http::Error::from)?;
+            if let Some(headers) = request.headers_mut() {
+                headers.insert(AUTHORIZATION, authorization);
+            }
         }
-        let response = request.send().await?;
+        let body = serde_json::to_vec(order).unwrap_or_default();
+        let response = self.client.send(request.body(body.into())?, self.timeout).await?;
         Ok(Answer {
             status: response.status().as_u16(),
             replayed: response.headers().contains_key("Idempotency-Replayed"),
-            body: response.bytes().await?.to_vec(),
+            body: response.into_body().to_vec(),
         })
     }
 }

@@ -63,6 +63,7 @@ impl Shop {
         let redis = Redis::start(RedisOptions {
             dir: None,
             gate_user: false,
+            tls: None,
             args: opening.redis_args.iter().map(ToString::to_string).collect(),
         });
         let (postgres, redis) = tokio::join!(postgres(&opening), redis);

@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use tokio_postgres::NoTls;
 
 use crate::Signal;
 use crate::servers::{Postgres, RabbitMq, Redis, Server};
 use crate::service::Service;
+use crate::tls;
 use crate::wait::wait_for;
 
 /// An instance cannot start while its database is away; the database comes back within this.
@@ -165,10 +165,9 @@ async fn revive(server: &Server) -> Result<()> {
 
 /// One command to a Redis.
 async fn ask_redis<T: redis::FromRedisValue>(url: &str, command: &[&str]) -> Result<T> {
+    let client = tls::redis(url)?;
     let ask = async {
-        let mut connection = redis::Client::open(url)?
-            .get_multiplexed_async_connection()
-            .await?;
+        let mut connection = client.get_multiplexed_async_connection().await?;
         let request = redis::cmd(command[0]).arg(&command[1..]).to_owned();
         request.query_async(&mut connection).await
     };
@@ -183,7 +182,7 @@ async fn end_sessions(database_url: &str) -> Result<u64> {
     const END_SESSIONS: &str = "-- end_sessions\n\
         SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
         WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    let (client, connection) = tokio_postgres::connect(database_url, NoTls).await?;
+    let (client, connection) = tokio_postgres::connect(database_url, tls::postgres()).await?;
     let connection = tokio::spawn(connection);
     let ended = client.query(END_SESSIONS, &[]).await;
     drop(client);

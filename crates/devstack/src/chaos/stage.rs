@@ -43,7 +43,7 @@ impl Stage {
             Redis::start(RedisOptions {
                 gate_user: false,
                 dir: Some(log_dir.join("redis")),
-                args: Vec::new(),
+                ..RedisOptions::default()
             })
         )?;
         let database_url = postgres.create_database("product").await?;

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use contracts::order::OrderStatus;
-use tokio_postgres::NoTls;
 
 use super::buyer::Ending;
 use super::purchase::order_key;
@@ -14,6 +13,7 @@ use super::sale::FlashSale;
 use super::tally::Tally;
 use super::verdict::row;
 use crate::books::orders::{self, Open, Order, OrderBooks, first_few};
+use crate::tls;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
@@ -206,7 +206,7 @@ fn state(order: &Order) -> String {
 
 /// When the run began, by the clock of the database, microseconds since 1970: exact to half the way there and back.
 async fn started_us(orders_url: &str, started_at: SystemTime) -> Result<i64> {
-    let (client, connection) = tokio_postgres::connect(orders_url, NoTls).await?;
+    let (client, connection) = tokio_postgres::connect(orders_url, tls::postgres()).await?;
     let connection = tokio::spawn(connection);
     let now = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
     let (asked_at, asked) = (SystemTime::now(), Instant::now());

@@ -147,5 +147,5 @@ fn program(
         end_signal: Signal::TERM,
         end_grace: Duration::from_secs(5),
     };
-    (program, Box::new(move |_| answers_ok(port, "/api/health")))
+    (program, Box::new(move |_| answers_ok(port, false, "/api/health")))
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
-use tokio_postgres::NoTls;
 
 use super::home::Home;
 use super::programs::ServerKind;
 use super::server::{Ready, Server, start_on_free_port};
 use crate::supervise::Program;
+use crate::tls::{self, Certificates};
 
 const USER: &str = "hotstock";
 const RIGHTS: &str = include_str!("../../../../config/postgres/rights.sql");
@@ -50,6 +50,8 @@ pub struct PostgresOptions {
     pub dir: Option<PathBuf>,
     /// What a commit is worth.
     pub durability: Durability,
+    /// What it shows; then it takes encrypted connections only. `None`: plain ones only.
+    pub tls: Option<Certificates>,
     /// Further settings as `name=value`, such as `max_connections=500`.
     pub settings: Vec<String>,
 }
@@ -68,6 +70,7 @@ pub struct RoleUrls {
 pub struct Postgres {
     server: Server,
     data_dir: PathBuf,
+    is_encrypted: bool,
 }
 
 impl Postgres {
@@ -81,16 +84,27 @@ impl Postgres {
         let user = account()?;
         let home = Home::prepare(options.dir.as_deref(), "postgres", user)?;
         let data_dir = home.path.join("data");
+        let tls = match &options.tls {
+            Some(tls) => Some(encrypted_only(tls, &home, user)?),
+            None => None,
+        };
         let server = start_on_free_port(None, |port| {
-            Ok(program(&bin, &home, &data_dir, port, user, options))
+            let settings = settings(port, options, tls.as_deref().unwrap_or_default());
+            let ready = readiness(port, tls.is_some(), data_dir.clone());
+            Ok((program(&bin, &home, &data_dir, user, options, settings), ready))
         })?;
-        Ok(Self { server, data_dir })
+        let is_encrypted = tls.is_some();
+        Ok(Self {
+            server,
+            data_dir,
+            is_encrypted,
+        })
     }
 
-    /// `postgres://hotstock@127.0.0.1:PORT/DATABASE`. The database `postgres` always exists.
+    /// `postgres://hotstock@127.0.0.1:PORT/DATABASE`, with `?sslmode=require` where it is encrypted. The database `postgres` always exists.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
-        url(self.port(), database)
+        url(self.port(), self.is_encrypted, database)
     }
 
     /// Creates a database if it does not exist; returns its url. Names: lower case letters, digits, `_`.
@@ -140,18 +154,32 @@ impl Deref for Postgres {
     }
 }
 
-fn url(port: u16, database: &str) -> String {
-    format!("postgres://{USER}@127.0.0.1:{port}/{database}")
+fn url(port: u16, is_encrypted: bool, database: &str) -> String {
+    let query = if is_encrypted { "?sslmode=require" } else { "" };
+    format!("postgres://{USER}@127.0.0.1:{port}/{database}{query}")
+}
+
+/// Settings under which nobody is let in without TLS. The files go into its home: it refuses a key that others may read.
+fn encrypted_only(tls: &Certificates, home: &Home, user: Option<(u32, u32)>) -> Result<Vec<String>> {
+    let tls = tls.copy_to(&home.path, user)?;
+    let rules = home.path.join("pg_hba.conf");
+    std::fs::write(&rules, "hostssl all all 127.0.0.1/32 trust\n")?;
+    Ok(vec![
+        "ssl=on".into(),
+        format!("ssl_cert_file={}", tls.cert_file.display()),
+        format!("ssl_key_file={}", tls.key_file.display()),
+        format!("hba_file={}", rules.display()),
+    ])
 }
 
 fn program(
     bin: &Path,
     home: &Home,
     data_dir: &Path,
-    port: u16,
     user: Option<(u32, u32)>,
     options: &PostgresOptions,
-) -> (Program, Ready) {
+    settings: Vec<String>,
+) -> Program {
     let sync = if options.durability == Durability::Full {
         ""
     } else {
@@ -159,10 +187,10 @@ fn program(
     };
     let mut args: Vec<OsString> = ["-c", LAUNCH, "launch"].map(OsString::from).into();
     args.extend([bin.into(), data_dir.into(), sync.into()]);
-    for setting in settings(port, options) {
+    for setting in settings {
         args.extend(["-c".into(), setting.into()]);
     }
-    let program = Program {
+    Program {
         name: String::from("Postgres"),
         path: PathBuf::from("/bin/sh"),
         args,
@@ -176,12 +204,15 @@ fn program(
         // INT is its fast shutdown; TERM would wait for every client to go.
         end_signal: Signal::INT,
         end_grace: Duration::from_secs(5),
-    };
-    let data_dir = data_dir.to_path_buf();
-    (program, Box::new(move |_| accepts_connections(port, &data_dir)))
+    }
 }
 
-fn settings(port: u16, options: &PostgresOptions) -> Vec<String> {
+fn readiness(port: u16, is_encrypted: bool, data_dir: PathBuf) -> Ready {
+    let url = url(port, is_encrypted, "postgres");
+    Box::new(move |_| accepts_connections(&url, &data_dir))
+}
+
+fn settings(port: u16, options: &PostgresOptions, tls: &[String]) -> Vec<String> {
     let mut settings: Vec<String> = vec![
         format!("port={port}"),
         "listen_addresses=127.0.0.1".into(),
@@ -194,19 +225,16 @@ fn settings(port: u16, options: &PostgresOptions) -> Vec<String> {
     if options.durability == Durability::Test {
         settings.extend(["fsync=off", "full_page_writes=off"].map(String::from));
     }
-    settings.extend(options.settings.iter().cloned());
+    settings.extend(tls.iter().chain(&options.settings).cloned());
     settings
 }
 
 /// A real connection, and that it is our cluster that answers: another one may have taken the port.
-fn accepts_connections(port: u16, data_dir: &Path) -> Result<(), String> {
+fn accepts_connections(url: &str, data_dir: &Path) -> Result<(), String> {
     let probe = async {
-        tokio::time::timeout(
-            PROBE_TIMEOUT,
-            simple_query(&url(port, "postgres"), "SHOW data_directory"),
-        )
-        .await
-        .context("no answer")?
+        tokio::time::timeout(PROBE_TIMEOUT, simple_query(url, "SHOW data_directory"))
+            .await
+            .context("no answer")?
     };
     // A thread of its own, so that this may be called from anywhere, be it inside a runtime.
     let answer = std::thread::scope(|scope| {
@@ -229,7 +257,7 @@ fn accepts_connections(port: u16, data_dir: &Path) -> Result<(), String> {
 
 /// First column of the first row of a query's answer.
 async fn simple_query(url: &str, query: &str) -> Result<Option<String>> {
-    let (client, connection) = tokio_postgres::connect(url, NoTls)
+    let (client, connection) = tokio_postgres::connect(url, tls::postgres())
         .await
         .context("cannot connect")?;
     let connection = tokio::spawn(connection);

@@ -151,5 +151,5 @@ fn program(path: &Path, home: &Home, port: u16) -> (Program, Ready) {
         end_signal: Signal::TERM,
         end_grace: Duration::from_secs(5),
     };
-    (program, Box::new(move |_| answers_ok(port, "/-/ready")))
+    (program, Box::new(move |_| answers_ok(port, false, "/-/ready")))
 }

@@ -1,7 +1,5 @@
 //! A private RabbitMQ, with an epmd of its own, and virtual hosts to give away.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +15,7 @@ use super::programs::ServerKind;
 use super::server::{Ready, Server, start_on_free_port};
 use crate::ports;
 use crate::supervise::Program;
+use crate::tls::{self, Certificates};
 
 /// Virtual hosts that are there from the start: making one later takes a second of a whole Erlang.
 const VIRTUAL_HOSTS: u32 = 48;
@@ -36,6 +35,8 @@ pub struct RabbitMqOptions {
     /// The port, for a caller who tells others before it answers; `None`: any free one. Taken by somebody else, it is an
     /// error.
     pub port: Option<u16>,
+    /// What it shows; then it takes encrypted connections only. `None`: plain ones only.
+    pub tls: Option<Certificates>,
 }
 
 /// A private RabbitMQ server. What every server can do (pid, signal, kill, restart, stop) is in [`Server`]. Takes
@@ -46,6 +47,7 @@ pub struct RabbitMq {
     /// Erlang's name server. Left to itself, RabbitMQ would start one that outlives everybody.
     epmd: Server,
     data_dir: PathBuf,
+    is_encrypted: bool,
     next_virtual_host: Arc<AtomicU32>,
 }
 
@@ -59,7 +61,9 @@ impl RabbitMq {
         let path = ServerKind::RabbitMq.require()?.join("rabbitmq-server");
         let home = Home::prepare(options.dir.as_deref(), "rabbitmq", None)?;
         let names = start_on_free_port(None, |port| Ok(epmd(&home, port)))?;
-        let server = start_on_free_port(options.port, |port| program(&path, &home, port, names.port()))?;
+        let server = start_on_free_port(options.port, |port| {
+            program(&path, &home, port, names.port(), options.tls.as_ref())
+        })?;
         if let Some(wanted) = options.port.filter(|port| *port != server.port()) {
             bail!("somebody else has taken port {wanted}, which RabbitMQ was to have");
         }
@@ -67,20 +71,21 @@ impl RabbitMq {
             server,
             epmd: names,
             data_dir: home.path,
+            is_encrypted: options.tls.is_some(),
             next_virtual_host: Arc::new(AtomicU32::new(1)),
         })
     }
 
-    /// `amqp://USER:PASSWORD@127.0.0.1:PORT/%2f`.
+    /// `amqp://USER:PASSWORD@127.0.0.1:PORT/%2f`, or `amqps://` where it is encrypted.
     #[must_use]
     pub fn url(&self) -> String {
-        Self::url_at(self.port())
+        Self::url_at(self.port(), self.is_encrypted)
     }
 
     /// The url of one that answers there, or will.
     #[must_use]
-    pub fn url_at(port: u16) -> String {
-        virtual_host(port, "%2f")
+    pub fn url_at(port: u16, is_encrypted: bool) -> String {
+        virtual_host(port, is_encrypted, "%2f")
     }
 
     /// Its folder.
@@ -97,7 +102,8 @@ impl RabbitMq {
         if index > VIRTUAL_HOSTS {
             bail!("this RabbitMQ has no virtual host left ({VIRTUAL_HOSTS} in all); start another one");
         }
-        Ok(virtual_host(self.port(), &format!("test{index}")))
+        let name = format!("test{index}");
+        Ok(virtual_host(self.port(), self.is_encrypted, &name))
     }
 
     /// Process id of its epmd, which ends with it.
@@ -115,8 +121,9 @@ impl Deref for RabbitMq {
     }
 }
 
-fn virtual_host(port: u16, name: &str) -> String {
-    format!("amqp://{USER}:{PASSWORD}@127.0.0.1:{port}/{name}")
+fn virtual_host(port: u16, is_encrypted: bool, name: &str) -> String {
+    let scheme = if is_encrypted { "amqps" } else { "amqp" };
+    format!("{scheme}://{USER}:{PASSWORD}@127.0.0.1:{port}/{name}")
 }
 
 /// In the foreground, so that it is supervised like everything else.
@@ -136,23 +143,30 @@ fn epmd(home: &Home, port: u16) -> (Program, Ready) {
         end_signal: Signal::TERM,
         end_grace: Duration::from_secs(2),
     };
-    let listens = move |_| match connect(port) {
+    let listens = move |_| match tls::dial(port, false, PROBE_TIMEOUT) {
         Ok(_) => Ok(()),
         Err(error) => Err(error.to_string()),
     };
     (program, Box::new(listens))
 }
 
-fn program(path: &Path, home: &Home, port: u16, epmd_port: u16) -> Result<(Program, Ready)> {
+fn program(
+    path: &Path,
+    home: &Home,
+    port: u16,
+    epmd_port: u16,
+    tls: Option<&Certificates>,
+) -> Result<(Program, Ready)> {
     let file = |name: &str| home.path.join(name);
     let text = |name: &str| file(name).to_string_lossy().into_owned();
     std::fs::write(file("definitions.json"), definitions())?;
     std::fs::write(
         file("rabbitmq.conf"),
         format!(
-            "listeners.tcp.1 = 127.0.0.1:{port}\n\
+            "{}\
              load_definitions = {}\n\
              log.console = true\nlog.console.level = warning\nlog.file = false\n",
+            listener(port, tls)?,
             text("definitions.json")
         ),
     )?;
@@ -193,7 +207,24 @@ fn program(path: &Path, home: &Home, port: u16, epmd_port: u16) -> Result<(Progr
         end_signal: Signal::TERM,
         end_grace: Duration::from_secs(10),
     };
-    Ok((program, Box::new(move |_| speaks_amqp(port))))
+    let is_encrypted = tls.is_some();
+    Ok((program, Box::new(move |_| speaks_amqp(port, is_encrypted))))
+}
+
+/// Where it listens, for `rabbitmq.conf`.
+fn listener(port: u16, tls: Option<&Certificates>) -> Result<String> {
+    let Some(tls) = tls else {
+        return Ok(format!("listeners.tcp.1 = 127.0.0.1:{port}\n"));
+    };
+    let file = |path: &Path| path.canonicalize().map(|path| path.display().to_string());
+    Ok(format!(
+        "listeners.tcp = none\nlisteners.ssl.1 = 127.0.0.1:{port}\n\
+         ssl_options.cacertfile = {}\nssl_options.certfile = {}\nssl_options.keyfile = {}\n\
+         ssl_options.verify = verify_none\nssl_options.fail_if_no_peer_cert = false\n",
+        file(&tls.ca_file)?,
+        file(&tls.cert_file)?,
+        file(&tls.key_file)?
+    ))
 }
 
 /// What the server is told to have when it starts: a user who may do everything, and the virtual hosts.
@@ -210,17 +241,10 @@ fn definitions() -> String {
     .to_string()
 }
 
-fn connect(port: u16) -> std::io::Result<TcpStream> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let stream = TcpStream::connect_timeout(&address, PROBE_TIMEOUT)?;
-    stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
-    Ok(stream)
-}
-
 /// Its answer to the protocol header is the frame of a method, `connection.start`.
-fn speaks_amqp(port: u16) -> Result<(), String> {
+fn speaks_amqp(port: u16, is_encrypted: bool) -> Result<(), String> {
     let ask = || -> Result<u8> {
-        let mut stream = connect(port)?;
+        let mut stream = tls::dial(port, is_encrypted, PROBE_TIMEOUT)?;
         stream.write_all(PROTOCOL_HEADER)?;
         let mut answer = [0];
         stream.read_exact(&mut answer).context("no answer")?;

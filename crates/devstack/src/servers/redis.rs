@@ -1,7 +1,5 @@
 //! A private Redis: nothing on disk, no memory limit.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +13,7 @@ use super::home::Home;
 use super::programs::ServerKind;
 use super::server::{Ready, Server, start_on_free_port};
 use crate::supervise::Program;
+use crate::tls::{self, Certificates};
 
 const USERS: &str = include_str!("../../../../config/redis/users.acl");
 const DATABASES: u32 = 4096;
@@ -28,6 +27,8 @@ pub struct RedisOptions {
     /// Whether it has the user `gate` of `config/redis/users.acl`, also after a restart. Tools keep the one without a name,
     /// who may do everything: the server is private.
     pub gate_user: bool,
+    /// What it shows; then it takes encrypted connections only. `None`: plain ones only.
+    pub tls: Option<Certificates>,
     /// Further arguments of `redis-server`, such as `["--maxmemory", "10mb"]`.
     pub args: Vec<String>,
 }
@@ -37,6 +38,7 @@ pub struct RedisOptions {
 pub struct Redis {
     server: Server,
     data_dir: PathBuf,
+    scheme: &'static str,
     next_database: Arc<AtomicU32>,
 }
 
@@ -56,24 +58,40 @@ impl Redis {
             std::fs::write(&file, gate.map(|line| format!("{line}\n")).collect::<String>())?;
             args.extend(["--aclfile".to_owned(), file.to_string_lossy().into_owned()]);
         }
-        let server = start_on_free_port(None, |port| Ok(program(&path, &home, port, &args)))?;
+        let is_encrypted = options.tls.is_some();
+        if let Some(tls) = &options.tls {
+            let flags = [
+                ("--tls-cert-file", &tls.cert_file),
+                ("--tls-key-file", &tls.key_file),
+                ("--tls-ca-cert-file", &tls.ca_file),
+            ];
+            for (flag, file) in flags {
+                args.extend([
+                    flag.to_owned(),
+                    file.canonicalize()?.to_string_lossy().into_owned(),
+                ]);
+            }
+            args.extend(["--tls-auth-clients", "no"].map(String::from));
+        }
+        let server = start_on_free_port(None, |port| Ok(program(&path, &home, port, is_encrypted, &args)))?;
         Ok(Self {
             server,
             data_dir: home.path,
+            scheme: if is_encrypted { "rediss" } else { "redis" },
             next_database: Arc::new(AtomicU32::new(1)),
         })
     }
 
-    /// `redis://127.0.0.1:PORT/0`.
+    /// `redis://127.0.0.1:PORT/0`, or `rediss://` where it is encrypted.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/0", self.port())
+        format!("{}://127.0.0.1:{}/0", self.scheme, self.port())
     }
 
     /// The url as the user product-service works with, where [`RedisOptions::gate_user`] has made him.
     #[must_use]
     pub fn gate_url(&self) -> String {
-        format!("redis://gate:gate@127.0.0.1:{}/0", self.port())
+        format!("{}://gate:gate@127.0.0.1:{}/0", self.scheme, self.port())
     }
 
     /// The url of an empty database that nobody else was given; one server has 4,095 of them.
@@ -84,7 +102,7 @@ impl Redis {
         if index >= DATABASES {
             bail!("this Redis has no database left ({DATABASES} in all); start another one");
         }
-        Ok(format!("redis://127.0.0.1:{}/{index}", self.port()))
+        Ok(format!("{}://127.0.0.1:{}/{index}", self.scheme, self.port()))
     }
 
     /// Its working folder.
@@ -102,12 +120,13 @@ impl Deref for Redis {
     }
 }
 
-fn program(path: &Path, home: &Home, port: u16, extra: &[String]) -> (Program, Ready) {
+fn program(path: &Path, home: &Home, port: u16, is_encrypted: bool, extra: &[String]) -> (Program, Ready) {
     let dir = home.path.to_string_lossy();
     let port_text = port.to_string();
     let databases = DATABASES.to_string();
     let args = [
-        ["--port", &port_text],
+        ["--port", if is_encrypted { "0" } else { &port_text }],
+        ["--tls-port", if is_encrypted { &port_text } else { "0" }],
         ["--bind", "127.0.0.1"],
         ["--dir", &dir],
         ["--databases", &databases],
@@ -133,22 +152,20 @@ fn program(path: &Path, home: &Home, port: u16, extra: &[String]) -> (Program, R
         end_signal: Signal::TERM,
         end_grace: Duration::from_secs(2),
     };
-    (program, Box::new(move |pid| ping(port, pid)))
+    (program, Box::new(move |pid| ping(port, is_encrypted, pid)))
 }
 
 /// PING, and that it is our process that answers: another one may have taken the port.
-fn ping(port: u16, pid: u32) -> Result<(), String> {
-    let info = ask(port, "PING\r\nINFO server\r\n").map_err(|error| error.to_string())?;
+fn ping(port: u16, is_encrypted: bool, pid: u32) -> Result<(), String> {
+    let info = ask(port, is_encrypted, "PING\r\nINFO server\r\n").map_err(|error| error.to_string())?;
     if info.contains(&format!("process_id:{pid}\r\n")) {
         return Ok(());
     }
     Err(format!("answered {:?}", info.lines().next().unwrap_or_default()))
 }
 
-fn ask(port: u16, command: &str) -> std::io::Result<String> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut stream = TcpStream::connect_timeout(&address, PROBE_TIMEOUT)?;
-    stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
+fn ask(port: u16, is_encrypted: bool, command: &str) -> std::io::Result<String> {
+    let mut stream = tls::dial(port, is_encrypted, PROBE_TIMEOUT)?;
     stream.write_all(command.as_bytes())?;
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];

@@ -1,7 +1,6 @@
 //! What every server has in common: a process on a port that can be watched, signalled, restarted and stopped.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +11,7 @@ use rustix::process::Signal;
 
 use crate::ports;
 use crate::supervise::{Program, Supervised};
+use crate::tls;
 
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const READY_POLL: Duration = Duration::from_millis(10);
@@ -23,17 +23,19 @@ pub(crate) type Ready = Box<dyn Fn(u32) -> Result<(), String> + Send + Sync>;
 
 /// Asks with one `GET` whether a server on a port of this machine answers 200. Written out, because this is asked before there
 /// is a runtime to ask with.
-pub(crate) fn answers_ok(port: u16, path: &str) -> Result<(), String> {
+pub(crate) fn answers_ok(port: u16, is_encrypted: bool, path: &str) -> Result<(), String> {
     let ask = || -> std::io::Result<String> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut stream = TcpStream::connect_timeout(&address, PROBE_TIMEOUT)?;
-        stream.set_read_timeout(Some(PROBE_TIMEOUT))?;
+        let mut stream = tls::dial(port, is_encrypted, PROBE_TIMEOUT)?;
         write!(
             stream,
             "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
         )?;
         let mut answer = Vec::new();
-        stream.take(16 * 1024).read_to_end(&mut answer)?;
+        let ended = stream.take(16 * 1024).read_to_end(&mut answer);
+        // Where a connection ends without a word, what has come is all there is.
+        if answer.is_empty() {
+            ended?;
+        }
         Ok(String::from_utf8_lossy(&answer).into_owned())
     };
     let answer = ask().map_err(|error| format!("GET {path}: {error}"))?;

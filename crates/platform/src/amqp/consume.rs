@@ -19,8 +19,7 @@ use tokio_util::sync::CancellationToken;
 use contracts::messaging::{Route, TRACE_CONTEXT};
 
 use super::acks::{Acks, Word};
-use super::{AmqpError, Link, connect, declare_route, in_time, topology};
-use crate::config::Secret;
+use super::{AmqpError, Broker, Link, declare_route, in_time, topology};
 use crate::metrics::{self, Words};
 use crate::trace::TraceContext;
 
@@ -50,7 +49,7 @@ pub enum Handled {
 /// A consumer that connects again whenever its connection breaks or its queue vanishes.
 pub struct Consumer {
     /// The broker.
-    pub url: Secret,
+    pub broker: Broker,
     /// The name of its connection.
     pub name: &'static str,
     /// Where messages come from.
@@ -126,7 +125,7 @@ impl Consumer {
     }
 
     async fn begin(&self) -> Result<(Connection, Channel, lapin::Consumer), AmqpError> {
-        let connection = connect(&self.url, self.name).await?;
+        let connection = self.broker.connect(self.name).await?;
         let channel = in_time(connection.create_channel()).await?;
         let queue = self.declare(&channel).await?;
         in_time(channel.basic_qos(self.prefetch, BasicQosOptions::default())).await?;

@@ -13,8 +13,7 @@ use lapin::{Channel, Connection};
 use tokio::time::Instant;
 
 use super::publish::{Published, word};
-use super::{AmqpError, connect, declare_route, in_time};
-use crate::config::Secret;
+use super::{AmqpError, Broker, declare_route, in_time};
 
 /// Characters of a body that are shown.
 const BODY_SHOWN_MAX: usize = 1000;
@@ -25,7 +24,7 @@ const NAME: &str = "dead letters";
 #[derive(Clone)]
 pub struct DeadLetters {
     /// The broker.
-    pub url: Secret,
+    pub broker: Broker,
     /// The route.
     pub route: Route,
 }
@@ -100,7 +99,7 @@ impl DeadLetters {
     }
 
     async fn open(&self) -> Result<(Connection, Channel), AmqpError> {
-        let connection = connect(&self.url, NAME).await?;
+        let connection = self.broker.connect(NAME).await?;
         let channel = in_time(connection.create_channel()).await?;
         declare_route(&channel, &self.route).await?;
         Ok((connection, channel))

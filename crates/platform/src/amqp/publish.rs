@@ -9,8 +9,7 @@ use lapin::{BasicProperties, Channel, Connection};
 use lapin::{Confirmation, PublisherConfirm};
 use tokio::time::Instant;
 
-use super::{AmqpError, Link, connect, declare, in_time};
-use crate::config::Secret;
+use super::{AmqpError, Broker, Link, declare, in_time};
 use crate::metrics::{self, Words};
 use crate::trace::{Kind, TraceContext, Work};
 
@@ -44,7 +43,7 @@ pub enum Published {
 
 /// Publishes. One batch at a time; the connection is made when it is needed, and made anew when it breaks.
 pub struct Publisher {
-    url: Secret,
+    broker: Broker,
     name: &'static str,
     routes: &'static [Route],
     fanouts: &'static [&'static str],
@@ -59,14 +58,14 @@ impl Publisher {
     /// `fanouts`.
     #[must_use]
     pub fn new(
-        url: Secret,
+        broker: Broker,
         name: &'static str,
         routes: &'static [Route],
         fanouts: &'static [&'static str],
         confirm_timeout: Duration,
     ) -> Self {
         Self {
-            url,
+            broker,
             name,
             routes,
             fanouts,
@@ -110,7 +109,7 @@ impl Publisher {
     }
 
     async fn connect(&self) -> Result<(Connection, Channel), AmqpError> {
-        let connection = connect(&self.url, self.name).await?;
+        let connection = self.broker.connect(self.name).await?;
         let channel = in_time(connection.create_channel()).await?;
         declare(&channel, self.routes, self.fanouts).await?;
         in_time(channel.confirm_select(ConfirmSelectOptions::default())).await?;

@@ -11,14 +11,19 @@ mod auth;
 mod layers;
 mod secret;
 mod sections;
+mod tls;
 
 pub(crate) use auth::wrong;
 pub use auth::{AuthConfig, AuthMode, JwtAlgorithm, JwtConfig, MetricsReaders};
 pub use layers::{ConfigError, load};
 pub use secret::Secret;
 pub use sections::{
-    ConsoleConfig, DatabaseConfig, LogConfig, LogFormat, ServerConfig, TelemetryConfig, in_range,
+    ConsoleConfig, DatabaseConfig, LimitsConfig, LogConfig, LogFormat, ServerConfig, TelemetryConfig,
+    in_range,
 };
+
+pub(crate) use tls::postgres_options;
+pub use tls::{ServerTlsConfig, authorities_of_tls, http_peer};
 
 use serde::Serialize;
 

@@ -1,12 +1,15 @@
 //! The sections both services have. Field names are the keys; ranges are checked by `validate`.
 
-use super::{ConfigError, Secret};
+use super::tls::{ServerTlsConfig, authorities_of_tls, http_peer, postgres_options};
+use super::{ConfigError, Secret, wrong};
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
+use tokio_postgres::config::SslMode;
 
 /// Checks that `value` lies in `range`.
 ///
@@ -47,6 +50,72 @@ pub struct ServerConfig {
     pub shutdown_delay_ms: u64,
     /// How long requests in flight may take to end after that, in milliseconds, 0..=600000; rounded up to seconds.
     pub shutdown_grace_ms: u64,
+    /// HTTPS.
+    pub tls: ServerTlsConfig,
+    /// What is turned away at the door.
+    pub limits: LimitsConfig,
+}
+
+/// Section `[server.limits]`: how much connections, clients and requests may take.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitsConfig {
+    /// Connections of each listener, 1..=1000000. One more is closed at once.
+    pub connections_max: usize,
+    /// How long the head of a connection's first request may take, in milliseconds, 100..=600000.
+    pub head_timeout_ms: u64,
+    /// How long a body may take after its head, in milliseconds, 100..=600000.
+    pub body_timeout_ms: u64,
+    /// How long a connection may be idle between requests, in milliseconds, 1000..=3600000.
+    pub idle_timeout_ms: u64,
+    /// Largest head, path and header fields in all, in bytes, 1024..=65536.
+    pub head_limit_bytes: usize,
+    /// Requests in flight on the public listener, 1..=1000000. Streams of events are not in flight.
+    pub in_flight_max: usize,
+    /// Requests per second of one client, 0..=1000000; 0: no limit.
+    pub requests_per_s: u32,
+    /// Requests that a client who has paused may make at once, 1..=1000000.
+    pub burst: u32,
+}
+
+impl LimitsConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        in_range(
+            "server.limits.connections_max",
+            self.connections_max,
+            1..=1_000_000,
+        )?;
+        for (key, value, least, most) in [
+            (
+                "server.limits.head_timeout_ms",
+                self.head_timeout_ms,
+                100,
+                600_000,
+            ),
+            (
+                "server.limits.body_timeout_ms",
+                self.body_timeout_ms,
+                100,
+                600_000,
+            ),
+            (
+                "server.limits.idle_timeout_ms",
+                self.idle_timeout_ms,
+                1_000,
+                3_600_000,
+            ),
+        ] {
+            in_range(key, value, least..=most)?;
+        }
+        in_range(
+            "server.limits.head_limit_bytes",
+            self.head_limit_bytes,
+            1024..=65_536,
+        )?;
+        in_range("server.limits.in_flight_max", self.in_flight_max, 1..=1_000_000)?;
+        in_range("server.limits.requests_per_s", self.requests_per_s, 0..=1_000_000)?;
+        in_range("server.limits.burst", self.burst, 1..=1_000_000)
+    }
 }
 
 impl ServerConfig {
@@ -64,6 +133,7 @@ impl ServerConfig {
         )?;
         in_range("server.shutdown_delay_ms", self.shutdown_delay_ms, 0..=600_000)?;
         in_range("server.shutdown_grace_ms", self.shutdown_grace_ms, 0..=600_000)?;
+        self.limits.validate()?;
         if self.bind == self.admin_bind && self.bind.port() != 0 {
             return Err(ConfigError::OutOfRange {
                 key: "server.admin_bind".to_owned(),
@@ -71,7 +141,7 @@ impl ServerConfig {
                 allowed: "an address other than server.bind".to_owned(),
             });
         }
-        Ok(())
+        self.tls.validate()
     }
 
     /// `workers` with 0 resolved to the number of cores.
@@ -126,6 +196,8 @@ pub struct TelemetryConfig {
     pub metrics: bool,
     /// Where spans go: the OTLP address for traces over HTTP. Empty: nowhere.
     pub otlp_url: Secret,
+    /// Who may have signed the collector's certificate; empty: anybody on Mozilla's list.
+    pub ca_file: PathBuf,
     /// Share of the requests that begin a trace, 0..=1.
     pub sample_ratio: f64,
 }
@@ -137,16 +209,15 @@ impl TelemetryConfig {
     /// [`ConfigError::OutOfRange`] naming the first key that is wrong; never shows a password.
     pub fn validate(&self) -> Result<(), ConfigError> {
         in_range("telemetry.sample_ratio", self.sample_ratio, 0.0..=1.0)?;
-        let url = self.otlp_url.expose();
-        let is_usable = url::Url::parse(url).is_ok_and(|url| url.scheme() == "http" && url.has_host());
-        if url.is_empty() || is_usable {
-            return Ok(());
+        if self.otlp_url.expose().is_empty() {
+            return authorities_of_tls("telemetry.ca_file", &self.ca_file, false, "https://");
         }
-        Err(ConfigError::OutOfRange {
-            key: "telemetry.otlp_url".to_owned(),
-            value: format!("`{}`", self.otlp_url),
-            allowed: "nothing, or a URL such as http://host:4318/v1/traces".to_owned(),
-        })
+        http_peer(
+            "telemetry.otlp_url",
+            &self.otlp_url,
+            "telemetry.ca_file",
+            &self.ca_file,
+        )
     }
 }
 
@@ -175,6 +246,8 @@ pub struct DatabaseConfig {
     pub url: Secret,
     /// The same database as its owner, to migrate it; empty: as in `url`.
     pub owner_url: Secret,
+    /// Who may have signed the server's certificate; empty: anybody on Mozilla's list.
+    pub ca_file: PathBuf,
     /// Connections at most, 1..=1000.
     pub pool_size: usize,
     /// How long a caller waits for a free connection, in milliseconds, 1..=60000.
@@ -216,14 +289,13 @@ impl DatabaseConfig {
             ("database.url", &self.url),
             ("database.owner_url", self.migration_url()),
         ] {
-            if url.expose().parse::<tokio_postgres::Config>().is_ok() {
-                continue;
-            }
-            return Err(ConfigError::OutOfRange {
-                key: key.to_owned(),
-                value: format!("`{url}`"),
-                allowed: "a URL such as postgres://user:password@host:5432/database".to_owned(),
-            });
+            let Some(options) = postgres_options(url) else {
+                let allowed = "a URL such as postgres://user:password@host:5432/database; after it, for TLS, \
+                               ?sslmode=require or verify-full (which are the same here; prefer, allow and verify-ca are none)";
+                return Err(wrong(key, &format!("`{url}`"), allowed));
+            };
+            let is_tls = options.get_ssl_mode() != SslMode::Disable;
+            authorities_of_tls("database.ca_file", &self.ca_file, is_tls, "?sslmode=require")?;
         }
         Ok(())
     }
@@ -262,6 +334,17 @@ mod tests {
             request_deadline_ms: 1_000,
             shutdown_delay_ms: 0,
             shutdown_grace_ms: 10_000,
+            tls: ServerTlsConfig::off(),
+            limits: LimitsConfig {
+                connections_max: 100,
+                head_timeout_ms: 5_000,
+                body_timeout_ms: 5_000,
+                idle_timeout_ms: 75_000,
+                head_limit_bytes: 16_384,
+                in_flight_max: 100,
+                requests_per_s: 0,
+                burst: 100,
+            },
         }
     }
 
@@ -269,6 +352,7 @@ mod tests {
         DatabaseConfig {
             url: "postgres://user:pa55@localhost/db".into(),
             owner_url: "".into(),
+            ca_file: PathBuf::new(),
             pool_size: 8,
             pool_wait_ms: 100,
             lock_timeout_ms: 200,

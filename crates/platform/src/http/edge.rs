@@ -2,10 +2,12 @@
 //!
 //! Whatever comes out of a service with a status of 400 or above leaves as `{"error","message","details"}`: a
 //! [`Problem`] of a handler, an error of the framework (unknown route, wrong method, body too large), a panic. Only
-//! what never reaches the service, a request that is not HTTP, is answered by the server below.
+//! what never reaches the service is answered by the server below, without a body: what is not HTTP (400), a head of
+//! more than 128 KiB or 96 fields (431), one that does not come in time (408).
 
 use super::Problem;
 use super::auth::admit;
+use super::limits::{Last, Limits, Unread};
 use super::watched::{self, Watched};
 use crate::metrics;
 use actix_web::body::{EitherBody, MessageBody};
@@ -20,6 +22,7 @@ use futures_util::FutureExt;
 use serde::Serialize;
 use serde_json::Value;
 use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
 use tracing::{Instrument, Span};
 
 /// Middleware: `App::new().wrap(middleware::from_fn(edge))`, outermost. A success pays one header look-up and one
@@ -66,12 +69,20 @@ pub async fn edge<B: MessageBody + 'static>(
     }
 }
 
-/// Who may not do this gets no further.
+/// Who may not do this, or for whom there is no room, gets no further.
 async fn admitted<B: MessageBody + 'static>(
-    req: ServiceRequest,
+    mut req: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<B>, Error> {
-    admit(&req)?;
+    // Only an application that was not built by `serve` has none.
+    let Some(limits) = req.app_data::<Rc<Limits>>().map(Rc::clone) else {
+        admit(&req)?;
+        return next.call(req).await;
+    };
+    limits.head(&req)?;
+    let shown = admit(&req)?;
+    limits.body(&mut req).await?;
+    let _place = limits.enter(&req, &shown)?;
     next.call(req).await
 }
 
@@ -128,7 +139,8 @@ fn write_error(error: Error, locale: Locale) -> Error {
             body_of(&problem, locale)
         }
     };
-    let response: HttpResponse = response.set_body(body).map_into_boxed_body();
+    let unread = response.extensions_mut().remove::<Unread>();
+    let response: HttpResponse = response.set_body(Last::new(body, unread)).map_into_boxed_body();
     InternalError::from_response(error, response).into()
 }
 
@@ -148,6 +160,11 @@ fn framework_problem(status: StatusCode, error: Option<&Error>) -> Problem {
         _ => ErrorCode::InternalError,
     };
     let problem = Problem::new(code);
+    let problem = match status.as_u16() {
+        408 => problem.message("The request did not arrive in time."),
+        431 => problem.message("The head of the request is too large."),
+        _ => problem,
+    };
     match error {
         Some(error) if status.is_server_error() => Problem {
             cause: Some(error.to_string()),

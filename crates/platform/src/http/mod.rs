@@ -9,11 +9,13 @@ pub mod dead_letters;
 mod edge;
 pub mod fields;
 pub mod health;
+pub(crate) mod limits;
 pub mod openapi;
 mod problem;
 mod watched;
 
 pub use edge::edge;
+pub use limits::Limited;
 pub use problem::Problem;
 
 use crate::metrics;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::trace::{self, LOGGED, Work};
 
 /// Asked every few seconds by whoever looks whether the service is there; no part of anything.
-const PROBES: [&str; 3] = ["/livez", "/readyz", "/metrics"];
+pub(super) const PROBES: [&str; 3] = ["/livez", "/readyz", "/metrics"];
 /// Headers by which clients name a request, the first one wins. One without a name gets one.
 const NAMES: [&str; 2] = ["idempotency-key", "x-request-id"];
 /// A name may be this long; a longer one is none.

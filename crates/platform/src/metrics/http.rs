@@ -33,8 +33,8 @@ pub(super) const HELP: &[(&str, &str)] = &[
 ];
 
 const METHODS: [&str; 7] = ["GET", "POST", "PATCH", "PUT", "DELETE", "HEAD", "OTHER"];
-const STATUSES: [u16; 18] = [
-    200, 201, 202, 204, 308, 400, 401, 403, 404, 405, 409, 413, 415, 422, 424, 429, 500, 503,
+const STATUSES: [u16; 20] = [
+    200, 201, 202, 204, 308, 400, 401, 403, 404, 405, 408, 409, 413, 415, 422, 424, 429, 431, 500, 503,
 ];
 const OTHER: &str = "other";
 

@@ -9,12 +9,14 @@
 mod http;
 mod pools;
 mod queues;
+mod shed;
 
 pub(crate) use http::begin;
 pub use http::{Route, document, route};
 pub(crate) use pools::pool;
 pub use pools::{PoolState, PoolWaits, pool_state};
 pub(crate) use queues::{QueueMarks, queue};
+pub(crate) use shed::{Shed, connections, shed};
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -90,7 +92,7 @@ pub(crate) fn read_all() {
 /// # Panics
 /// Outside a tokio runtime.
 pub fn install(service: &'static str, version: &'static str) {
-    for help in [HELP, http::HELP, pools::HELP, queues::HELP] {
+    for help in [HELP, http::HELP, pools::HELP, queues::HELP, shed::HELP] {
         describe(help);
     }
     let process = metrics_process::Collector::default();

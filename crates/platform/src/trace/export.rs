@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_http::{HttpClient, HttpError};
+use opentelemetry_http::HttpError;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider};
@@ -21,6 +21,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::EXPORTED;
 use crate::config::TelemetryConfig;
+use crate::http_client::{HttpClient, Peer};
 use crate::telemetry::TelemetryError;
 
 /// Spans that may wait for the collector.
@@ -76,7 +77,7 @@ where
         .with_http()
         .with_endpoint(config.otlp_url.expose())
         .with_timeout(TIMEOUT)
-        .with_http_client(Post::new()?)
+        .with_http_client(Post::new(config)?)
         .build()?;
     let batches = BatchConfigBuilder::default()
         .with_max_queue_size(QUEUE_CAPACITY)
@@ -106,14 +107,20 @@ where
 /// The exporter's way out. It calls from a thread without a runtime.
 #[derive(Debug)]
 struct Post {
-    client: reqwest::Client,
+    client: HttpClient,
     runtime: Handle,
     is_down: AtomicBool,
 }
 
 impl Post {
-    fn new() -> Result<Self, TelemetryError> {
-        let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build()?;
+    fn new(config: &TelemetryConfig) -> Result<Self, TelemetryError> {
+        let client = HttpClient::new(Peer {
+            url: &config.otlp_url,
+            url_key: "telemetry.otlp_url",
+            ca_file: &config.ca_file,
+            ca_key: "telemetry.ca_file",
+            connect_timeout: TIMEOUT,
+        })?;
         Ok(Self {
             client,
             runtime: Handle::current(),
@@ -133,29 +140,27 @@ impl Post {
 }
 
 #[async_trait]
-impl HttpClient for Post {
+impl opentelemetry_http::HttpClient for Post {
     async fn send_bytes(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, HttpError> {
         let client = self.client.clone();
         let sent = self.runtime.spawn(async move {
-            let response = client.execute(request.try_into()?).await?;
-            let mut answer = http::Response::builder().status(response.status());
-            if let Some(headers) = answer.headers_mut() {
-                headers.clone_from(response.headers());
+            // To the configured address, whatever the exporter makes of it.
+            let (head, body) = request.into_parts();
+            let mut post = client.request(head.method, "");
+            if let Some(headers) = post.headers_mut() {
+                headers.extend(head.headers);
             }
-            Ok::<_, reqwest::Error>((answer, response.bytes().await?))
+            Ok::<_, HttpError>(client.send(post.body(body)?, TIMEOUT).await?)
         });
         match sent.await? {
-            Ok((answer, body)) => {
-                let answer = answer.body(body)?;
+            Ok(answer) => {
                 let status = answer.status();
                 self.tell((!status.is_success()).then(|| status.to_string()));
                 Ok(answer)
             }
-            // Without the address, which may have a password.
             Err(error) => {
-                let error = error.without_url();
                 self.tell(Some(error.to_string()));
-                Err(error.into())
+                Err(error)
             }
         }
     }

@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use devstack::tls;
 use devstack::{books, stack_file};
-use tokio_postgres::NoTls;
 
 use crate::project::Project;
 use crate::show;
@@ -32,7 +32,7 @@ pub(crate) async fn run() -> Result<ExitCode> {
 }
 
 async fn products(database: &str) -> Result<Vec<i64>> {
-    let (client, connection) = tokio_postgres::connect(database, NoTls).await?;
+    let (client, connection) = tokio_postgres::connect(database, tls::postgres()).await?;
     let connection = tokio::spawn(connection);
     let rows = client
         .query("-- audit: products\nSELECT id FROM products ORDER BY id", &[])

@@ -5,9 +5,10 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use devstack::chaos::Servers;
 use devstack::keys::Keys;
+use devstack::stack_file::CA_FILE;
 use devstack::{
-    Durability, Postgres, PostgresOptions, RabbitMq, RabbitMqOptions, Redis, RedisOptions, Server, Service,
-    ServiceOptions, ports,
+    Certificates, Durability, Postgres, PostgresOptions, RabbitMq, RabbitMqOptions, Redis, RedisOptions,
+    Server, Service, ServiceOptions, ports,
 };
 use tokio::task::JoinSet;
 
@@ -27,6 +28,7 @@ pub(crate) struct Stack {
     pub(crate) products: Vec<Service>,
     pub(crate) orders: Vec<Service>,
     pub(crate) keys: Option<Keys>,
+    pub(crate) tls: Option<Certificates>,
     product_database_url: String,
     order_database_url: String,
 }
@@ -41,6 +43,8 @@ pub(crate) struct Wanted {
     pub(crate) observability: bool,
     /// What the services ask for; `None`: nothing.
     pub(crate) keys: Option<Keys>,
+    /// What everything shows, and then nothing goes in the clear.
+    pub(crate) tls: Option<Certificates>,
 }
 
 impl Stack {
@@ -49,10 +53,10 @@ impl Stack {
     pub(crate) async fn start(root: &Path, dev_dir: &Path, binaries: &Path, wanted: &Wanted) -> Result<Self> {
         // Without a server nobody listens on its port: the way the services run when it is gone.
         let amqp_port = ports::free_port()?;
-        let amqp_url = RabbitMq::url_at(amqp_port);
+        let amqp_url = RabbitMq::url_at(amqp_port, wanted.tls.is_some());
         let (stack, rabbitmq) = tokio::try_join!(
             Self::start_services(dev_dir, binaries, wanted, &amqp_url),
-            start_rabbitmq(dev_dir, wanted.rabbitmq.then_some(amqp_port)),
+            start_rabbitmq(dev_dir, wanted.rabbitmq.then_some(amqp_port), wanted.tls.as_ref()),
         )?;
         let services = stack.products.iter().chain(&stack.orders);
         let observability = match wanted.observability {
@@ -79,7 +83,7 @@ impl Stack {
             "starting Postgres"
         });
         let (postgres, redis) =
-            tokio::try_join!(start_postgres(dev_dir), start_redis(dev_dir, wanted.redis))?;
+            tokio::try_join!(start_postgres(dev_dir, wanted), start_redis(dev_dir, wanted))?;
         let product_roles = postgres.create_database_with_roles("product").await?;
         let order_roles = postgres.create_database_with_roles("order").await?;
         step.done();
@@ -87,7 +91,10 @@ impl Stack {
         let step = Step::begin("starting the services (they migrate their databases)");
         let redis_url = match &redis {
             Some(redis) => redis.gate_url(),
-            None => format!("redis://127.0.0.1:{}/0", ports::free_port()?),
+            None => {
+                let scheme = if wanted.tls.is_some() { "rediss" } else { "redis" };
+                format!("{scheme}://127.0.0.1:{}/0", ports::free_port()?)
+            }
         };
         // Chosen here, since each service is told where the other is.
         let [public, admin] = ORDER_PORTS.map(ports::free_port_preferring);
@@ -97,12 +104,17 @@ impl Stack {
             .env("HOTSTOCK__DATABASE__OWNER_URL", &product_roles.owner)
             .redis_url(&redis_url)
             .amqp_url(amqp_url)
-            .env("HOTSTOCK__SALE__ORDERS_URL", &local_url(order_ports[0]))
+            .env("HOTSTOCK__SALE__ORDERS_URL", &wanted.url(order_ports[0]))
             .env(
                 "HOTSTOCK__CONSOLE__OTHER_URL",
-                &console_url(&local_url(order_ports[1])),
+                &console_url(&wanted.url(order_ports[1])),
             );
         let product = guarded(product, wanted.keys.as_ref());
+        let product = encrypted(
+            product,
+            wanted.tls.as_ref(),
+            &["DATABASE", "REDIS", "RABBITMQ", "SALE"],
+        );
         let products = start_instances(
             dev_dir,
             product,
@@ -121,6 +133,7 @@ impl Stack {
                 &console_url(&products[0].admin_url()),
             );
         let order = guarded(order, wanted.keys.as_ref());
+        let order = encrypted(order, wanted.tls.as_ref(), &["DATABASE", "RABBITMQ", "PRODUCT"]);
         let order = match &wanted.keys {
             Some(keys) => order.env("HOTSTOCK__PRODUCT__KEY", &keys.service),
             None => order,
@@ -134,6 +147,7 @@ impl Stack {
             products,
             orders,
             keys: wanted.keys.clone(),
+            tls: wanted.tls.clone(),
             product_database_url: postgres.url("product"),
             order_database_url: postgres.url("order"),
             postgres,
@@ -165,6 +179,9 @@ impl Stack {
             put("ADMIN_KEY", keys.admin.clone());
             put("SERVICE_KEY", keys.service.clone());
             put("CUSTOMER_KEY", keys.customer.clone());
+        }
+        if let Some(tls) = &self.tls {
+            put(CA_FILE, tls.ca_file.display().to_string());
         }
         put("PRODUCT_DATABASE_URL", self.product_database_url.clone());
         put("ORDER_DATABASE_URL", self.order_database_url.clone());
@@ -294,19 +311,20 @@ impl Stack {
     }
 }
 
-async fn start_postgres(dev_dir: &Path) -> Result<Postgres> {
+async fn start_postgres(dev_dir: &Path, wanted: &Wanted) -> Result<Postgres> {
     let dir = dev_dir.join("postgres");
     forget_log(&dir.join("postgres.log"));
     let options = PostgresOptions {
         dir: Some(dir),
         durability: Durability::Full,
+        tls: wanted.tls.clone(),
         ..Default::default()
     };
     Postgres::start(options).await
 }
 
-async fn start_redis(dev_dir: &Path, is_wanted: bool) -> Result<Option<Redis>> {
-    if !is_wanted {
+async fn start_redis(dev_dir: &Path, wanted: &Wanted) -> Result<Option<Redis>> {
+    if !wanted.redis {
         return Ok(None);
     }
     let dir = dev_dir.join("redis");
@@ -314,19 +332,29 @@ async fn start_redis(dev_dir: &Path, is_wanted: bool) -> Result<Option<Redis>> {
     let options = RedisOptions {
         dir: Some(dir),
         gate_user: true,
+        tls: wanted.tls.clone(),
         ..Default::default()
     };
     Redis::start(options).await.map(Some)
 }
 
-async fn start_rabbitmq(dev_dir: &Path, port: Option<u16>) -> Result<Option<RabbitMq>> {
+async fn start_rabbitmq(
+    dev_dir: &Path,
+    port: Option<u16>,
+    tls: Option<&Certificates>,
+) -> Result<Option<RabbitMq>> {
     if port.is_none() {
         return Ok(None);
     }
     let step = Step::begin("starting RabbitMQ, beside the others");
     let dir = dev_dir.join("rabbitmq");
     forget_log(&dir.join("rabbitmq.log"));
-    let rabbitmq = RabbitMq::start(RabbitMqOptions { dir: Some(dir), port }).await?;
+    let options = RabbitMqOptions {
+        dir: Some(dir),
+        port,
+        tls: tls.cloned(),
+    };
+    let rabbitmq = RabbitMq::start(options).await?;
     step.done();
     Ok(Some(rabbitmq))
 }
@@ -362,8 +390,23 @@ async fn start_instances(
         .with_context(|| name.to_owned())
 }
 
-fn local_url(port: u16) -> String {
-    format!("http://127.0.0.1:{port}")
+impl Wanted {
+    /// Of a service of the stack.
+    fn url(&self, port: u16) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{port}")
+    }
+}
+
+/// Speaks TLS to everybody, and believes the stack's own authority in these sections.
+fn encrypted(options: ServiceOptions, tls: Option<&Certificates>, sections: &[&str]) -> ServiceOptions {
+    let Some(tls) = tls else {
+        return options;
+    };
+    let ca_file = tls.ca_file.to_string_lossy();
+    sections.iter().fold(options.tls(tls), |options, section| {
+        options.env(&format!("HOTSTOCK__{section}__CA_FILE"), &ca_file)
+    })
 }
 
 fn console_url(admin_url: &str) -> String {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 use devstack::keys::{Keys, shown};
 use devstack::servers::ServerKind;
-use devstack::{catalogue, stack_file};
+use devstack::{Certificates, catalogue, stack_file};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -36,6 +36,9 @@ pub(crate) struct UpArgs {
     /// Ask callers for keys: random ones, written to `.dev/env`; without it nobody is asked
     #[arg(long)]
     auth: bool,
+    /// Encrypt everything, with throw-away certificates in `.dev/tls`; `.dev/env` then names the authority as CA_FILE
+    #[arg(long, conflicts_with = "with")]
+    tls: bool,
     /// Build without optimisation: quicker to build, far slower to run
     #[arg(long)]
     debug: bool,
@@ -102,6 +105,10 @@ async fn start(args: &UpArgs, project: &Project, dev_dir: &Path) -> Result<Stack
         instances: args.instances,
         observability: args.with.contains(&Extra::Observability),
         keys: args.auth.then(Keys::random),
+        tls: match args.tls {
+            true => Some(Certificates::create(&dev_dir.join("tls"))?),
+            false => None,
+        },
     };
     let mut needed = vec![ServerKind::Postgres];
     needed.extend(wanted.redis.then_some(ServerKind::Redis));
@@ -142,21 +149,25 @@ fn present(stack: &Stack, project: &Project) {
         }
     };
     let (admin, service) = (header("ADMIN_KEY"), header("SERVICE_KEY"));
+    let curl = match stack.tls {
+        Some(_) => "curl --cacert \"$CA_FILE\"",
+        None => "curl",
+    };
     show::result(&format!("\n{}", show::table(&stack.rows(project.root()))));
     show::result("Create a product, take a unit of one, order one (202; the order is at its Location):\n");
-    if stack.keys.is_some() {
+    if stack.keys.is_some() || stack.tls.is_some() {
         show::result(&format!(". {}", project.stack_file().display()));
     }
     show::result(&format!(
-        "curl -s -X POST {url}/v1/products{admin} -H 'Content-Type: application/json' \
+        "{curl} -s -X POST {url}/v1/products{admin} -H 'Content-Type: application/json' \
          -d '{{\"name\":\"Limited edition\",\"price\":4900,\"stock\":100,\"stockStrategy\":\"REDIS_FIRST\"}}'"
     ));
     show::result(&format!(
-        "curl -s -X PATCH {url}/v1/products/2/stock/decrease-by-order{service} -H 'Content-Type: application/json' \
+        "{curl} -s -X PATCH {url}/v1/products/2/stock/decrease-by-order{service} -H 'Content-Type: application/json' \
          -H 'Idempotency-Key: DEC-1000000001' -d '{{\"orderId\":1000000001,\"quantity\":1,\"buyerId\":\"ada\"}}'"
     ));
     show::result(&format!(
-        "curl -si -X POST {orders}/v2/orders{service} -H 'Content-Type: application/json' \
+        "{curl} -si -X POST {orders}/v2/orders{service} -H 'Content-Type: application/json' \
          -d '{{\"productId\":2,\"quantity\":1,\"buyerId\":\"ada\"}}'\n"
     ));
     show::result("A stampede (in another terminal):  cargo dev flash-sale --stock 100 --buyers 1000");

@@ -117,30 +117,42 @@ pub(crate) struct Door {
     pub(crate) is_admin: bool,
 }
 
+/// What somebody has shown, to tell clients apart.
+pub(crate) enum Shown {
+    /// Nothing, or nobody asked.
+    Nothing,
+    /// A buyer's key or token: whichever of his it was.
+    Buyer(Arc<str>),
+    /// The hash of another key or token.
+    Credential(Hash),
+}
+
 /// Lets a request in, or says why not. Leaves a [`Caller`] with it where it may not do everything.
 ///
 /// # Errors
 /// `UNAUTHORIZED`, `FORBIDDEN`, or `NOT_FOUND` for a path that is in no table.
-pub(super) fn admit(request: &ServiceRequest) -> Result<(), Problem> {
+pub(super) fn admit(request: &ServiceRequest) -> Result<Shown, Problem> {
     // Only an application that was not built by `serve` has none.
     let Some(door) = request.app_data::<Door>() else {
-        return Ok(());
+        return Ok(Shown::Nothing);
     };
     refuse_other_sites(request)?;
     let Some(known) = &door.auth.0 else {
-        return Ok(());
+        return Ok(Shown::Nothing);
     };
     match door.who_may(known, request)? {
-        Who::Everybody => Ok(()),
+        Who::Everybody => Ok(Shown::Nothing),
         Who::Only(roles) => {
-            let identity = door.identify(known, request)?;
+            let (identity, hash) = door.identify(known, request)?;
             if !roles.contains(&identity.role) {
                 return Err(Problem::new(ErrorCode::Forbidden));
             }
-            if let Some(buyer) = identity.buyer {
-                request.extensions_mut().insert(Caller::Customer(buyer));
-            }
-            Ok(())
+            let Some(buyer) = identity.buyer else {
+                return Ok(Shown::Credential(hash));
+            };
+            let caller = Caller::Customer(Arc::clone(&buyer));
+            request.extensions_mut().insert(caller);
+            Ok(Shown::Buyer(buyer))
         }
     }
 }
@@ -175,7 +187,7 @@ impl Door {
         found.ok_or_else(|| Problem::new(ErrorCode::NotFound))
     }
 
-    fn identify(&self, known: &Known, request: &ServiceRequest) -> Result<Identity, Problem> {
+    fn identify(&self, known: &Known, request: &ServiceRequest) -> Result<(Identity, Hash), Problem> {
         let mut shown = request.headers().get_all(AUTHORIZATION);
         let Some(first) = shown.next() else {
             return Err(self.unauthorized(BEARER));
@@ -205,16 +217,17 @@ impl Door {
 }
 
 impl Known {
-    fn identify(&self, credential: &str) -> Option<Identity> {
+    fn identify(&self, credential: &str) -> Option<(Identity, Hash)> {
         if credential.len() > CREDENTIAL_LENGTH_MAX {
             return None;
         }
         let hash = hash(credential);
-        match &self.tokens {
+        let identity = match &self.tokens {
             // Keys have no dots.
             Some(tokens) if credential.contains('.') => tokens.identify(credential, hash),
             _ => self.keys.identify(&hash),
-        }
+        };
+        identity.map(|identity| (identity, hash))
     }
 
     fn shows_metrics_to(&self, reader: Option<IpAddr>) -> bool {

@@ -4,10 +4,9 @@ use contracts::error::ErrorCode::{Forbidden, Unauthorized};
 use serde::Deserialize;
 use serde_json::Value;
 use utoipa::Modify;
-use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 
-use crate::http::openapi::responses;
+use crate::http::openapi::{operations, responses};
 
 /// What a caller is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -157,18 +156,6 @@ impl Modify for Secured {
             }
         }
     }
-}
-
-fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
-    [
-        ("GET", item.get.as_mut()),
-        ("POST", item.post.as_mut()),
-        ("PUT", item.put.as_mut()),
-        ("PATCH", item.patch.as_mut()),
-        ("DELETE", item.delete.as_mut()),
-    ]
-    .into_iter()
-    .filter_map(|(method, operation)| Some((method, operation?)))
 }
 
 #[cfg(test)]
