@@ -29,19 +29,7 @@ async fn at_ten_times_what_fits_transactions_stay_full_what_they_decide_is_heard
     let database = url::Url::parse(&stack.database_url).unwrap();
     let address = format!("127.0.0.1:{}", database.port().unwrap());
     let proxy = Proxy::start(address.parse().unwrap()).unwrap();
-    let options = stack
-        .service("product-service", env!("CARGO_BIN_EXE_product-service"))
-        .database_url(&proxy.url(&stack.database_url).unwrap())
-        .env("HOTSTOCK__LEDGER__FLUSH_MAX", "3")
-        // Several times what is decided within the deadline: it is for the queue to see that.
-        .env("HOTSTOCK__SERVER__LIMITS__IN_FLIGHT_MAX", "200")
-        .env("HOTSTOCK__SERVER__REQUEST_DEADLINE_MS", "3000")
-        // Clients that have not had their turn yet say nothing.
-        .env("HOTSTOCK__SERVER__LIMITS__HEAD_TIMEOUT_MS", "60000")
-        // A busy machine is no fault of Redis.
-        .env("HOTSTOCK__REDIS__TIMEOUT_MS", "2000")
-        .env("HOTSTOCK__BREAKER__SLOW_MS", "2000");
-    let service = Service::start(options).await.unwrap();
+    let service = small(&stack, &proxy).await.unwrap();
     let product = catalogue::create_product(&service.url(), "edition", 1_000, STOCK, true)
         .await
         .unwrap();
@@ -110,6 +98,23 @@ async fn at_ten_times_what_fits_transactions_stay_full_what_they_decide_is_heard
     let sold = u64::try_from(STOCK - books.stock).unwrap();
     let heard = best.sales() + flood.sales();
     assert!(sold - heard < heard / 20, "{sold} sold, {heard} heard of it");
+}
+
+/// A service whose queues three requests to a transaction keep busy.
+async fn small(stack: &TestStack, proxy: &Proxy) -> anyhow::Result<Service> {
+    let options = stack
+        .service("product-service", env!("CARGO_BIN_EXE_product-service"))
+        .database_url(&proxy.url(&stack.database_url)?)
+        .env("HOTSTOCK__LEDGER__FLUSH_MAX", "3")
+        // Several times what is decided within the deadline: it is for the queue to see that.
+        .env("HOTSTOCK__SERVER__LIMITS__IN_FLIGHT_MAX", "200")
+        .env("HOTSTOCK__SERVER__REQUEST_DEADLINE_MS", "3000")
+        // Clients that have not had their turn yet say nothing.
+        .env("HOTSTOCK__SERVER__LIMITS__HEAD_TIMEOUT_MS", "60000")
+        // A busy machine is no fault of Redis.
+        .env("HOTSTOCK__REDIS__TIMEOUT_MS", "2000")
+        .env("HOTSTOCK__BREAKER__SLOW_MS", "2000");
+    Service::start(options).await
 }
 
 /// Buyers of one unit each; at this rate, or as fast as answers come.

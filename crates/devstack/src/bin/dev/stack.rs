@@ -89,13 +89,7 @@ impl Stack {
         step.done();
 
         let step = Step::begin("starting the services (they migrate their databases)");
-        let redis_url = match &redis {
-            Some(redis) => redis.gate_url(),
-            None => {
-                let scheme = if wanted.tls.is_some() { "rediss" } else { "redis" };
-                format!("{scheme}://127.0.0.1:{}/0", ports::free_port()?)
-            }
-        };
+        let redis_url = gate_url(redis.as_ref(), wanted)?;
         // Chosen here, since each service is told where the other is.
         let [public, admin] = ORDER_PORTS.map(ports::free_port_preferring);
         let order_ports = [public?, admin?];
@@ -309,6 +303,15 @@ impl Stack {
         self.postgres.stop().await?;
         ends.into_iter().collect()
     }
+}
+
+/// Where the gate's Redis is; a place where none is, without one.
+fn gate_url(redis: Option<&Redis>, wanted: &Wanted) -> Result<String> {
+    if let Some(redis) = redis {
+        return Ok(redis.gate_url());
+    }
+    let scheme = if wanted.tls.is_some() { "rediss" } else { "redis" };
+    Ok(format!("{scheme}://127.0.0.1:{}/0", ports::free_port()?))
 }
 
 async fn start_postgres(dev_dir: &Path, wanted: &Wanted) -> Result<Postgres> {
