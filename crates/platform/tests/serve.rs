@@ -32,7 +32,7 @@ fn config() -> ServerConfig {
         shutdown_delay_ms: 0,
         shutdown_grace_ms: 5_000,
         limits: LimitsConfig {
-            connections_max: 100,
+            connections_max: 10_000,
             head_timeout_ms: 5_000,
             body_timeout_ms: 5_000,
             idle_timeout_ms: 75_000,

@@ -22,12 +22,8 @@ async fn every_documented_error_comes_up_in_both_languages() -> Result<()> {
         ("HOTSTOCK__DATABASE__LOCK_TIMEOUT_MS", "1000"),
     ])
     .await?;
-    let tour = Tour {
-        hot: shop.stocked(5).await?,
-        orders: connect(&shop.orders_url).await?,
-        products: connect(&shop.stack.database_url).await?,
-        shop,
-    };
+    let hot = shop.stocked(5).await?;
+    let tour = Tour::of(shop, hot).await?;
     tour.of_callers().await?;
     tour.of_values().await?;
     tour.of_products().await?;
@@ -39,6 +35,7 @@ async fn every_documented_error_comes_up_in_both_languages() -> Result<()> {
     // From here on nothing works any more.
     tour.of_databases_that_are_late().await?;
     tour.of_databases_that_refuse().await?;
+    impatient().await?;
     let unseen = unseen();
     assert!(
         unseen.is_empty(),
@@ -56,10 +53,41 @@ struct Tour {
     orders: Client,
 }
 
+/// A client may ask once a second.
+async fn impatient() -> Result<()> {
+    let shop = Shop::open(&[
+        ("HOTSTOCK__SERVER__LIMITS__REQUESTS_PER_S", "1"),
+        ("HOTSTOCK__SERVER__LIMITS__BURST", "1"),
+    ])
+    .await?;
+    let tour = Tour::of(shop, NOWHERE).await?;
+    let all = tour.all();
+    let limited = all
+        .iter()
+        .filter(|(_, operation)| operation.codes().any(|code| code == "TOO_MANY_REQUESTS"));
+    try_join_all(limited.map(|place| {
+        wait_for("a refusal", PATIENCE, async || {
+            let refused = provoke(tour.request(place, &NOWHERE.to_string()), "TOO_MANY_REQUESTS").await;
+            refused.map_err(|error| format!("{error:#}"))
+        })
+    }))
+    .await?;
+    Ok(())
+}
+
 /// An operation, and where it is served.
 type Place = (String, &'static Operation);
 
 impl Tour {
+    async fn of(shop: Shop, hot: i64) -> Result<Self> {
+        Ok(Self {
+            hot,
+            orders: connect(&shop.orders_url).await?,
+            products: connect(&shop.stack.database_url).await?,
+            shop,
+        })
+    }
+
     fn all(&self) -> Vec<Place> {
         let base = |name: &str| match name {
             "product-service" => self.shop.product.url(),
