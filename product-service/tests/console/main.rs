@@ -1,5 +1,6 @@
 //! The pages, as a person sees them: in a headless Chromium, on real services, servers and sales.
 
+mod keys;
 mod orders;
 mod pictures;
 mod sale;

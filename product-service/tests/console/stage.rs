@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use devstack::keys::Keys;
 use devstack::{
     Browser, Redis, RedisOptions, Service, ServiceOptions, Tab, TestStack, ports, program_beside,
     shared_rabbitmq, wait_for,
 };
+use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -33,12 +35,24 @@ pub(crate) struct Stage {
     pub(crate) order: Service,
     /// Chromium.
     pub(crate) browser: Browser,
+    /// What operators ask with.
     client: Client,
+    /// What a crowd asks with.
+    buyers: Client,
 }
 
 impl Stage {
     /// Starts everything, with these settings of product-service.
     pub(crate) async fn new(settings: &[(&str, &str)]) -> Result<Self> {
+        Self::start(settings, None).await
+    }
+
+    /// The same where callers are asked for these keys.
+    pub(crate) async fn guarded(settings: &[(&str, &str)], keys: &Keys) -> Result<Self> {
+        Self::start(settings, Some(keys)).await
+    }
+
+    async fn start(settings: &[(&str, &str)], keys: Option<&Keys>) -> Result<Self> {
         let (mut stack, broker, browser, order_program) = tokio::try_join!(
             TestStack::shared(),
             shared_rabbitmq(),
@@ -51,7 +65,7 @@ impl Stage {
         let amqp_url = broker.create_virtual_host()?;
         let order_ports = [ports::free_port()?, ports::free_port()?];
         let [order_url, order_admin_url] = order_ports.map(|port| format!("http://127.0.0.1:{port}"));
-        let mut options = patient(stack.service("product-service", PRODUCT_SERVICE))
+        let mut options = asking(keys, stack.service("product-service", PRODUCT_SERVICE))
             .amqp_url(&amqp_url)
             .env("HOTSTOCK__SALE__ORDERS_URL", &order_url)
             .env(
@@ -62,7 +76,7 @@ impl Stage {
             options = options.env(key, value);
         }
         let product = Service::start(options).await?;
-        let options = patient(ServiceOptions::new("order-service", order_program))
+        let mut options = asking(keys, ServiceOptions::new("order-service", order_program))
             .database_url(&orders_url)
             .amqp_url(&amqp_url)
             .preferred_port(order_ports[0])
@@ -73,6 +87,9 @@ impl Stage {
                 "HOTSTOCK__CONSOLE__OTHER_URL",
                 &format!("{}/console", product.admin_url()),
             );
+        if let Some(keys) = keys {
+            options = options.env("HOTSTOCK__PRODUCT__KEY", &keys.service);
+        }
         let order = Service::start(options).await?;
         assert_eq!(order.port(), order_ports[0], "another process has taken the port");
         Ok(Self {
@@ -82,7 +99,8 @@ impl Stage {
             product,
             order,
             browser,
-            client: Client::new(),
+            client: client(keys.map(|keys| &keys.admin))?,
+            buyers: client(keys.map(|keys| &keys.service))?,
         })
     }
 
@@ -122,7 +140,7 @@ impl Stage {
         let mut buyers = JoinSet::new();
         for (product, buyers_of_it) in by_order {
             for _ in 0..*buyers_of_it {
-                let (client, done, product) = (self.client.clone(), done.clone(), *product);
+                let (client, done, product) = (self.buyers.clone(), done.clone(), *product);
                 let url = format!("{}/v2/orders", self.order.url());
                 buyers.spawn(async move {
                     while !done.load(Ordering::Relaxed) {
@@ -135,7 +153,7 @@ impl Stage {
         }
         for (product, buyers_of_it) in straight {
             for _ in 0..*buyers_of_it {
-                let (client, done, product) = (self.client.clone(), done.clone(), *product);
+                let (client, done, product) = (self.buyers.clone(), done.clone(), *product);
                 let url = format!(
                     "{}/v1/products/{product}/stock/decrease-by-order",
                     self.product.url()
@@ -203,9 +221,20 @@ fn new_order() -> i64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// With limits for a machine that is busy with other tests.
-fn patient(options: ServiceOptions) -> ServiceOptions {
-    options
+/// Shows a key with every request.
+fn client(key: Option<&String>) -> Result<Client> {
+    let mut headers = HeaderMap::new();
+    if let Some(key) = key {
+        headers.insert(AUTHORIZATION, format!("Bearer {key}").parse()?);
+    }
+    Ok(Client::builder().default_headers(headers).build()?)
+}
+
+/// Asks for these keys, if any, and has limits for a machine that is busy with other tests.
+fn asking(keys: Option<&Keys>, options: ServiceOptions) -> ServiceOptions {
+    let settings = keys.map(Keys::settings).into_iter().flatten();
+    settings
+        .fold(options, |options, (key, value)| options.env(key, &value))
         .env("HOTSTOCK__DATABASE__POOL_WAIT_MS", "5000")
         .env("HOTSTOCK__DATABASE__CONNECT_TIMEOUT_MS", "5000")
         .env("HOTSTOCK__DATABASE__LOCK_TIMEOUT_MS", "5000")

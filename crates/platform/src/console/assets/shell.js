@@ -5,8 +5,9 @@ const hotstock = (() => {
   const byId = (id) => document.getElementById(id);
 
   // Every request of every page goes through here, the stream included: a header for all of them is added here.
+  // From the origin: where the page was opened with name and password in its address, browsers refuse to ask from that.
   function ask(path, options = {}) {
-    return fetch(path, { cache: "no-store", credentials: "same-origin", ...options });
+    return fetch(new URL(path, location.origin), { cache: "no-store", credentials: "same-origin", ...options });
   }
 
   // One request and its whole answer. Never throws: no answer is status 0.
