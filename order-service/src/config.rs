@@ -266,17 +266,6 @@ mod tests {
     }
 
     #[test]
-    fn every_key_of_the_shipped_file_is_commented() {
-        let mut before = "";
-        for line in DEFAULTS.lines() {
-            if line.contains(" = ") && !line.starts_with('#') {
-                assert!(before.starts_with("# "), "no comment above `{line}`");
-            }
-            before = line;
-        }
-    }
-
-    #[test]
     fn a_value_out_of_range_is_refused() {
         for (flag, named) in [
             ("database.pool_size=0", "database.pool_size"),

@@ -284,17 +284,6 @@ mod tests {
     }
 
     #[test]
-    fn every_key_of_the_shipped_file_is_commented() {
-        let mut before = "";
-        for line in DEFAULTS.lines() {
-            if line.contains(" = ") && !line.starts_with('#') {
-                assert!(before.starts_with("# "), "no comment above `{line}`");
-            }
-            before = line;
-        }
-    }
-
-    #[test]
     fn a_wrong_key_is_named() {
         for (flag, named) in [
             ("gate.flush_max=2001", "gate.flush_max"),

@@ -47,7 +47,7 @@ pub use servers::{
     Durability, Postgres, PostgresOptions, Prometheus, PrometheusOptions, RabbitMq, RabbitMqOptions, Redis,
     RedisOptions, RoleUrls, Server, Target, shared_postgres, shared_rabbitmq, shared_redis,
 };
-pub use service::{EVERYTHING_IS_BUILT, Service, ServiceOptions, program_beside};
+pub use service::{EVERYTHING_IS_BUILT, Service, ServiceOptions, cargo, program_beside};
 pub use test_stack::TestStack;
 pub use tls::Certificates;
 pub use wait::wait_for;

@@ -67,6 +67,15 @@ impl ServiceOptions {
         self.env("HOTSTOCK__RABBITMQ__URL", url)
     }
 
+    /// With limits on the database for a machine that is busy with other tests: its slowness is not what they are about.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        self.env("HOTSTOCK__DATABASE__POOL_WAIT_MS", "5000")
+            .env("HOTSTOCK__DATABASE__CONNECT_TIMEOUT_MS", "5000")
+            .env("HOTSTOCK__DATABASE__LOCK_TIMEOUT_MS", "5000")
+            .env("HOTSTOCK__DATABASE__STATEMENT_TIMEOUT_MS", "5000")
+    }
+
     /// Both listeners speak HTTPS and nothing else.
     #[must_use]
     pub fn tls(mut self, tls: &Certificates) -> Self {
@@ -215,6 +224,20 @@ fn program(options: &ServiceOptions, dir: &Path, is_scratch: bool, port: u16, ad
     }
 }
 
+/// The `cargo` that started us, or else the one there is. It does not hear of which package we are: build scripts that look
+/// at that (ring's does) would count as changed, and with them half of what is built.
+#[must_use]
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
 /// Builds the program of a package as `program` was built, into the folder beside it; returns that folder.
 fn build_beside(program: &Path, package: &str) -> Result<PathBuf> {
     let folder = program.parent().context("the program is in no folder")?;
@@ -222,8 +245,7 @@ fn build_beside(program: &Path, package: &str) -> Result<PathBuf> {
         return Ok(folder.to_owned());
     }
     let target = folder.parent().context("the folder is in no target folder")?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+    let mut command = cargo();
     command.args([
         "build",
         "--quiet",

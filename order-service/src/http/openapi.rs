@@ -8,7 +8,7 @@ use contracts::error::ErrorCode::{
     TooManyRequests, UnsupportedMediaType, ValidationError,
 };
 use platform::http::Limited;
-use platform::http::auth::{self, Secured};
+use platform::http::auth::Secured;
 use platform::http::openapi::{ErrorWords, idempotency_key, path_id};
 use serde_json::{Value, json};
 use utoipa::openapi::Required;
@@ -22,17 +22,14 @@ const PUBLIC: Secured = Secured {
     rules: access::PUBLIC,
     by_password: false,
 };
-const ADMIN: Secured = Secured {
-    rules: auth::ADMIN,
-    by_password: true,
-};
 
 /// What the public listener offers.
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "hotstock order-service",
-        description = "Orders. Paths without `/v1` or `/v2` answer too, with the flow the operator has chosen.\n\n\
+        description = "Orders. What is read under `/v1` is the same under `/v2`. Paths without either answer too, with the \
+            flow the operator has chosen.\n\n\
             Every answer of 400 and above has the body `ErrorBody`; `Accept-Language: ko` asks for its message in \
             Korean. A path nobody has is 404 `NOT_FOUND`, a method a path does not have 405 `METHOD_NOT_ALLOWED`, \
             a fault that nobody foresaw 500 `INTERNAL_ERROR`.\n\n\
@@ -68,7 +65,7 @@ struct PublicApi;
         dead_letters::list, dead_letters::replay, dead_letters::discard,
     ),
     components(schemas(ErrorBody)),
-    modifiers(&ErrorWords, &ADMIN),
+    modifiers(&ErrorWords, &Secured::ADMIN),
     tags(
         (name = "orders", description = "Orders that failed or do not get on"),
         (name = "outbox", description = "Messages stored with the change they tell of"),

@@ -238,8 +238,5 @@ fn guarded(options: ServiceOptions) -> ServiceOptions {
         .env("HOTSTOCK__AUTH__JWT__PUBLIC_KEY_FILE", ISSUERS_KEY)
         .env("HOTSTOCK__AUTH__JWT__ISSUER", "shop")
         .env("HOTSTOCK__AUTH__JWT__AUDIENCE", "hotstock")
-        .env("HOTSTOCK__DATABASE__POOL_WAIT_MS", "5000")
-        .env("HOTSTOCK__DATABASE__CONNECT_TIMEOUT_MS", "5000")
-        .env("HOTSTOCK__DATABASE__LOCK_TIMEOUT_MS", "5000")
-        .env("HOTSTOCK__DATABASE__STATEMENT_TIMEOUT_MS", "5000")
+        .patient()
 }

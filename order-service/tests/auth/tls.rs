@@ -87,12 +87,8 @@ impl World {
     fn encrypted(&self, options: ServiceOptions, sections: &[&str]) -> ServiceOptions {
         let options = options
             .tls(&self.tls)
-            // Limits for a busy machine.
-            .env("HOTSTOCK__SERVER__REQUEST_DEADLINE_MS", "10000")
-            .env("HOTSTOCK__DATABASE__POOL_WAIT_MS", "5000")
-            .env("HOTSTOCK__DATABASE__CONNECT_TIMEOUT_MS", "5000")
-            .env("HOTSTOCK__DATABASE__LOCK_TIMEOUT_MS", "5000")
-            .env("HOTSTOCK__DATABASE__STATEMENT_TIMEOUT_MS", "5000");
+            .patient()
+            .env("HOTSTOCK__SERVER__REQUEST_DEADLINE_MS", "10000");
         let believe = |options: ServiceOptions, section: &&str| believing(options, section, &self.tls);
         sections.iter().fold(options, believe)
     }

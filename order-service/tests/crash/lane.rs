@@ -70,7 +70,7 @@ impl Lane {
             .database_url(&database_ways[1].url(&stack.database_url)?)
             .amqp_url(&broker_ways[1].url(&amqp_url))
             .env("HOTSTOCK__GATE__HOLD_TTL_MS", "2000");
-        let product = Service::start(patient(options)).await?;
+        let product = Service::start(options.patient()).await?;
         let way = Gate::start(to(product.port()), Protocol::Http).await?;
         let options = ServiceOptions::new("order-service", ORDER_SERVICE)
             .database_url(&database_ways[0].url(&orders_url)?)
@@ -82,7 +82,7 @@ impl Lane {
             .env("HOTSTOCK__OUTBOX__RETRY_MAX_MS", "500");
         let options = settings
             .iter()
-            .fold(patient(options), |options, (key, value)| options.env(key, value));
+            .fold(options.patient(), |options, (key, value)| options.env(key, value));
         let order = Service::start(options).await?;
         Ok(Self {
             victim,
@@ -289,13 +289,4 @@ async fn until_told(request: reqwest::RequestBuilder, is_cancel: bool) {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-}
-
-/// With limits on the database that are wider than a write is held up.
-fn patient(options: ServiceOptions) -> ServiceOptions {
-    options
-        .env("HOTSTOCK__DATABASE__POOL_WAIT_MS", "5000")
-        .env("HOTSTOCK__DATABASE__CONNECT_TIMEOUT_MS", "5000")
-        .env("HOTSTOCK__DATABASE__LOCK_TIMEOUT_MS", "5000")
-        .env("HOTSTOCK__DATABASE__STATEMENT_TIMEOUT_MS", "5000")
 }

@@ -69,13 +69,7 @@ async fn what_is_not_done_is_counted_and_how_old_it_is() -> TestResult {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_was_given_up_is_counted_as_dead() -> TestResult {
-    let world = World::with_broker(&[("HOTSTOCK__OUTBOX__ATTEMPTS_MAX", "1")]).await?;
-    let product = world.stocked(10).await?;
-    let first = world.place_later(product, 1).await?.id();
-    world.becomes(first, "CONFIRMED").await?;
-    world.unbind_requests().await?;
-    let id = world.place_later(product, 2).await?.id();
-    world.becomes(id, "FAILED").await?;
+    let (world, product, _order) = World::with_an_order_given_up().await?;
     world
         .until_scraped("hotstock_outbox_messages{status=\"dead\"}", |value| value == 1.0)
         .await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, Result};
 use devstack::proxy::Fault;
 use devstack::{RabbitMq, RabbitMqOptions, Signal, TestStack, wait_for};
 use lapin::BasicProperties;
@@ -236,6 +236,18 @@ async fn a_message_that_finds_no_queue_is_published_again() -> TestResult {
 }
 
 impl World {
+    /// A message could not be delivered, and its order failed: the product and that order.
+    pub(crate) async fn with_an_order_given_up() -> Result<(Self, i64, i64)> {
+        let world = Self::with_broker(&[("HOTSTOCK__OUTBOX__ATTEMPTS_MAX", "1")]).await?;
+        let product = world.stocked(10).await?;
+        let first = world.place_later(product, 1).await?.id();
+        world.becomes(first, "CONFIRMED").await?;
+        world.unbind_requests().await?;
+        let id = world.place_later(product, 2).await?.id();
+        world.becomes(id, "FAILED").await?;
+        Ok((world, product, id))
+    }
+
     /// Removes the binding that leads requests to their queue.
     pub(crate) async fn unbind_requests(&self) -> TestResult {
         let (_connection, channel) = self.channel().await?;
@@ -253,12 +265,7 @@ impl World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_exhausted_message_is_dead_its_order_fails_and_a_requeue_sends_both_again() -> TestResult {
-    let world = World::with_broker(&[("HOTSTOCK__OUTBOX__ATTEMPTS_MAX", "1")]).await?;
-    let product = world.stocked(10).await?;
-    let first = world.place_later(product, 1).await?.id();
-    world.becomes(first, "CONFIRMED").await?;
-    world.unbind_requests().await?;
-    let id = world.place_later(product, 2).await?.id();
+    let (world, product, id) = World::with_an_order_given_up().await?;
     let failed = world.becomes(id, "FAILED").await?;
     assert_eq!(failed["failReason"], "OUTBOX_RETRY_EXHAUSTED");
     world.settled(product).await?;

@@ -50,7 +50,8 @@ struct Setup {
 
 impl Setup {
     fn order_service(&self) -> ServiceOptions {
-        let mut options = patient(ServiceOptions::new("order-service", ORDER_SERVICE))
+        let mut options = ServiceOptions::new("order-service", ORDER_SERVICE)
+            .patient()
             .database_url(&self.orders_url)
             .env("HOTSTOCK__PRODUCT__URL", &self.product_url);
         if let Some(url) = &self.proxied_url {
@@ -148,7 +149,7 @@ impl World {
             _ => None,
         };
         let program = program_beside(ORDER_SERVICE, "product-service").await?;
-        let mut options = patient(stack.service("product-service", program));
+        let mut options = stack.service("product-service", program).patient();
         for (key, value) in settings.iter().filter(|(key, _)| is_of_both(key)) {
             options = options.env(key, value);
         }
@@ -346,13 +347,4 @@ async fn until_connected(service: &Service) -> TestResult {
         }
     })
     .await
-}
-
-/// With limits on the database for a machine that is busy with a dozen tests: its slowness is not what they are about.
-fn patient(options: ServiceOptions) -> ServiceOptions {
-    options
-        .env("HOTSTOCK__DATABASE__POOL_WAIT_MS", "5000")
-        .env("HOTSTOCK__DATABASE__CONNECT_TIMEOUT_MS", "5000")
-        .env("HOTSTOCK__DATABASE__LOCK_TIMEOUT_MS", "5000")
-        .env("HOTSTOCK__DATABASE__STATEMENT_TIMEOUT_MS", "5000")
 }

@@ -11,7 +11,7 @@ use contracts::error::ErrorCode::{
     UnsupportedMediaType, ValidationError,
 };
 use platform::http::Limited;
-use platform::http::auth::{self, Secured};
+use platform::http::auth::Secured;
 pub(super) use platform::http::openapi::mount;
 use platform::http::openapi::{ErrorWords, idempotency_key, if_match, path_id};
 use serde_json::{Value, json};
@@ -25,10 +25,6 @@ use crate::domain::words::Unavailable;
 const PUBLIC: Secured = Secured {
     rules: access::PUBLIC,
     by_password: false,
-};
-const ADMIN: Secured = Secured {
-    rules: auth::ADMIN,
-    by_password: true,
 };
 
 /// What the public listener offers.
@@ -78,7 +74,7 @@ struct PublicApi;
         dead_letters::list, dead_letters::replay, dead_letters::discard,
     ),
     components(schemas(ErrorBody)),
-    modifiers(&ErrorWords, &ADMIN),
+    modifiers(&ErrorWords, &Secured::ADMIN),
     tags(
         (name = "gate", description = "Redis in front of hot products"),
         (name = "breaker", description = "Whether this instance calls Redis at all"),

@@ -254,18 +254,14 @@ pub(crate) fn new_order() -> i64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// With limits on the database for a machine that is busy with a dozen tests: its slowness is not what they are about.
 fn options(stack: &TestStack) -> ServiceOptions {
     stack
         .service("product-service", env!("CARGO_BIN_EXE_product-service"))
-        .env("HOTSTOCK__DATABASE__POOL_WAIT_MS", "5000")
-        .env("HOTSTOCK__DATABASE__CONNECT_TIMEOUT_MS", "5000")
-        .env("HOTSTOCK__DATABASE__LOCK_TIMEOUT_MS", "5000")
-        .env("HOTSTOCK__DATABASE__STATEMENT_TIMEOUT_MS", "5000")
+        .patient()
         .env("HOTSTOCK__LEDGER__TRANSACTION_LIMIT_MS", "10000")
 }
 
-/// The same for Redis: a call given up would leave the gate behind the database, which is not what most tests are about.
+/// Patient with Redis too: a call given up would leave the gate behind the database, which is not what most tests are about.
 fn patient(options: ServiceOptions) -> ServiceOptions {
     options
         .env("HOTSTOCK__SERVER__REQUEST_DEADLINE_MS", "8000")

@@ -235,10 +235,7 @@ fn asking(keys: Option<&Keys>, options: ServiceOptions) -> ServiceOptions {
     let settings = keys.map(Keys::settings).into_iter().flatten();
     settings
         .fold(options, |options, (key, value)| options.env(key, &value))
-        .env("HOTSTOCK__DATABASE__POOL_WAIT_MS", "5000")
-        .env("HOTSTOCK__DATABASE__CONNECT_TIMEOUT_MS", "5000")
-        .env("HOTSTOCK__DATABASE__LOCK_TIMEOUT_MS", "5000")
-        .env("HOTSTOCK__DATABASE__STATEMENT_TIMEOUT_MS", "5000")
+        .patient()
         .env("HOTSTOCK__SERVER__REQUEST_DEADLINE_MS", "8000")
 }
 

@@ -211,3 +211,18 @@ proptest! {
         prop_assert_eq!(config.unwrap().server.workers, workers);
     }
 }
+
+#[test]
+fn every_key_of_the_shipped_files_is_commented() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config");
+    for service in ["product-service", "order-service"] {
+        let shipped = std::fs::read_to_string(format!("{folder}/{service}.toml")).unwrap();
+        let mut before = "";
+        for line in shipped.lines() {
+            if line.contains(" = ") && !line.starts_with('#') {
+                assert!(before.starts_with("# "), "{service}: no comment above `{line}`");
+            }
+            before = line;
+        }
+    }
+}

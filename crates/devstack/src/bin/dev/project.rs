@@ -1,6 +1,5 @@
 //! The project's folders, and cargo inside it.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -36,8 +35,7 @@ impl Project {
 
     /// `cargo`, the one that started us, in the project's root; ends with us.
     pub(crate) fn cargo(&self) -> Command {
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
-        let mut command = Command::new(cargo);
+        let mut command = Command::from(devstack::cargo());
         command.current_dir(&self.root).kill_on_drop(true);
         command
     }
