@@ -8,7 +8,7 @@ use contracts::error::ErrorCode::{
     TooManyRequests, UnsupportedMediaType, ValidationError,
 };
 use platform::http::Limited;
-use platform::http::auth::Secured;
+use platform::http::auth::{ADMIN_SECURED, Secured};
 use platform::http::openapi::{ErrorWords, idempotency_key, path_id};
 use serde_json::{Value, json};
 use utoipa::openapi::Required;
@@ -65,7 +65,7 @@ struct PublicApi;
         dead_letters::list, dead_letters::replay, dead_letters::discard,
     ),
     components(schemas(ErrorBody)),
-    modifiers(&ErrorWords, &Secured::ADMIN),
+    modifiers(&ErrorWords, &ADMIN_SECURED),
     tags(
         (name = "orders", description = "Orders that failed or do not get on"),
         (name = "outbox", description = "Messages stored with the change they tell of"),

@@ -11,7 +11,7 @@ use contracts::error::ErrorCode::{
     UnsupportedMediaType, ValidationError,
 };
 use platform::http::Limited;
-use platform::http::auth::Secured;
+use platform::http::auth::{ADMIN_SECURED, Secured};
 pub(super) use platform::http::openapi::mount;
 use platform::http::openapi::{ErrorWords, idempotency_key, if_match, path_id};
 use serde_json::{Value, json};
@@ -74,7 +74,7 @@ struct PublicApi;
         dead_letters::list, dead_letters::replay, dead_letters::discard,
     ),
     components(schemas(ErrorBody)),
-    modifiers(&ErrorWords, &Secured::ADMIN),
+    modifiers(&ErrorWords, &ADMIN_SECURED),
     tags(
         (name = "gate", description = "Redis in front of hot products"),
         (name = "breaker", description = "Whether this instance calls Redis at all"),

@@ -13,7 +13,7 @@ mod tokens;
 
 pub use caller::Caller;
 pub use keys::parse_key;
-pub use rules::{ADMIN, OPEN, Role, Rule, Secured, Who};
+pub use rules::{ADMIN, ADMIN_SECURED, OPEN, Role, Rule, Secured, Who};
 
 use std::io;
 use std::net::IpAddr;

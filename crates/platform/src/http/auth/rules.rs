@@ -116,13 +116,11 @@ pub struct Secured {
     pub by_password: bool,
 }
 
-impl Secured {
-    /// The admin listener of either service.
-    pub const ADMIN: Self = Self {
-        rules: ADMIN,
-        by_password: true,
-    };
-}
+/// The admin listener of either service.
+pub const ADMIN_SECURED: Secured = Secured {
+    rules: ADMIN,
+    by_password: true,
+};
 
 impl Modify for Secured {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
