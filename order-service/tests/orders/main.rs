@@ -14,6 +14,7 @@ mod idempotency;
 mod looking;
 mod mistakes;
 mod outages;
+mod overload;
 mod page;
 mod recovery;
 mod retry;
