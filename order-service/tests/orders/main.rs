@@ -22,3 +22,4 @@ mod sale;
 mod soak;
 mod synchronous;
 mod traces;
+mod viewers;
