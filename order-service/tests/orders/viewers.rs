@@ -117,7 +117,7 @@ impl Viewer {
             Ok(())
         };
         let heard = tokio::time::timeout(PATIENCE, hearing).await;
-        heard.with_context(|| format!("no {until:?} in time"))?
+        heard.with_context(|| format!("no {until:?} in time, but {:?}", self.heard))?
     }
 }
 
