@@ -20,4 +20,5 @@ mod retry;
 mod sale;
 mod soak;
 mod synchronous;
+mod tables;
 mod traces;
