@@ -21,5 +21,6 @@ mod retry;
 mod sale;
 mod soak;
 mod synchronous;
+mod tables;
 mod traces;
 mod viewers;

@@ -217,9 +217,13 @@ impl Shop {
     }
 }
 
-/// So many were told this.
+/// So many were told this, whatever else.
 fn told(tally: &Tally, answer: &str) -> u64 {
-    tally.answers.get(answer).copied().unwrap_or_default()
+    let answers = tally.answers.iter();
+    answers
+        .filter(|(told, _)| told.starts_with(answer))
+        .map(|(_, buyers)| buyers)
+        .sum()
 }
 
 /// By the service's own clock and count: on a busy machine the load tool comes late itself.
