@@ -76,7 +76,7 @@ struct RunArgs {
     /// Rounds; the tables show medians [default: 3, with --quick 2]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=100))]
     rounds: Option<u16>,
-    /// Seconds that are counted per measurement [default: 8, with --quick 1]
+    /// Seconds that are counted per measurement [default: 8, with --quick a half]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=3600))]
     seconds: Option<u16>,
     /// Folder for `bench.json` and `bench.html` [default: target/bench]
@@ -91,16 +91,18 @@ impl RunArgs {
     async fn run(self) -> Result<()> {
         let own = std::env::current_exe()?;
         let beside = own.parent().context("this program is in no folder")?;
-        let (rounds, seconds, warm_up, fills) = if self.quick {
-            (2, 1, Duration::from_millis(100), 1)
+        let (rounds, measured, warm_up, fills) = if self.quick {
+            (2, Duration::from_millis(500), Duration::from_millis(100), 1)
         } else {
-            (3, 8, Duration::from_secs(2), 40)
+            (3, Duration::from_secs(8), Duration::from_secs(2), 40)
         };
         let plan = Plan {
             rounds: self.rounds.map_or(rounds, usize::from),
             pace: Pace {
                 warm_up,
-                measured: Duration::from_secs(self.seconds.map_or(seconds, u64::from)),
+                measured: self
+                    .seconds
+                    .map_or(measured, |seconds| Duration::from_secs(u64::from(seconds))),
             },
             only: self.only,
             fills,

@@ -37,7 +37,9 @@ pub async fn troubled(pool: &Pool, limit_each: i64) -> Result<Vec<OutboxView>, D
         let rows = outbox::table
             .filter(outbox::status.eq(status.word()))
             // Always true then; in the words of the index, so that the planner sees that it has them.
-            .filter(diesel::dsl::sql::<diesel::sql_types::Bool>("status <> 'SENT'"))
+            .filter(diesel::dsl::sql::<diesel::sql_types::Bool>(
+                "status IN ('FAILED', 'DEAD')",
+            ))
             .order(outbox::id.desc())
             .limit(limit_each)
             .select(OutboxColumns::as_select());

@@ -3,6 +3,8 @@
 //! Whoever asks may go away; what was queued is written all the same. If the process dies, what was not committed has
 //! not happened.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -49,13 +51,20 @@ type Waiting<I, A> = (I, oneshot::Sender<Result<A, Unavailable>>);
 
 /// The side that asks. Cheap to clone.
 pub struct Queue<I, A> {
+    name: &'static str,
     waiting: Batcher<Waiting<I, A>>,
+    flush_max: usize,
+    /// How long a transaction takes, microseconds: a mean that follows within a few.
+    flush_us: Arc<AtomicU64>,
 }
 
 impl<I, A> Clone for Queue<I, A> {
     fn clone(&self) -> Self {
         Self {
+            name: self.name,
             waiting: self.waiting.clone(),
+            flush_max: self.flush_max,
+            flush_us: Arc::clone(&self.flush_us),
         }
     }
 }
@@ -83,13 +92,17 @@ impl<I: Send + Sync + 'static, A: Send + 'static> Queue<I, A> {
         write: Write<I, A>,
     ) -> (Self, JoinHandle<()>) {
         let (batcher, mut batches) = queue_within::<Waiting<I, A>>(name, limits.capacity, limits.wait_max);
+        let flush_us = Arc::new(AtomicU64::new(0));
+        let pace = Arc::clone(&flush_us);
         let flusher = tokio::spawn(async move {
             while let Some(batch) = batches.next(limits.flush_max).await {
                 let (items, replies): (Vec<I>, Vec<_>) = batch.into_iter().unzip();
                 let started = std::time::Instant::now();
                 match write(&pool, limits.transaction, &items).await {
                     Ok(answers) => {
-                        crate::metrics::flushed(name, items.len(), started.elapsed());
+                        let took = started.elapsed();
+                        follow(&pace, took);
+                        crate::metrics::flushed(name, items.len(), took);
                         for (reply, answer) in replies.into_iter().zip(answers) {
                             reply.send(Ok(answer)).ok();
                         }
@@ -103,7 +116,29 @@ impl<I: Send + Sync + 'static, A: Send + 'static> Queue<I, A> {
                 }
             }
         });
-        (Self { waiting: batcher }, flusher)
+        let queue = Self {
+            name,
+            waiting: batcher,
+            flush_max: limits.flush_max,
+            flush_us,
+        };
+        (queue, flusher)
+    }
+
+    /// Finds room for an item that will be queued later, behind `ahead` others that will be or are. For items that may not
+    /// be refused any more when they come, because they tell of what has been done.
+    ///
+    /// # Errors
+    /// [`Unavailable::QueueFull`]: it would wait longer than `wait_max`, as far as the time tells that transactions take. One
+    /// full batch may always wait.
+    pub fn expect_room(&self, ahead: usize, wait_max: Duration) -> Result<(), Unavailable> {
+        let batches = ahead.max(self.waiting.depth()) / self.flush_max.max(1);
+        let flush = Duration::from_micros(self.flush_us.load(Ordering::Relaxed));
+        if flush.saturating_mul(u32::try_from(batches).unwrap_or(u32::MAX)) <= wait_max {
+            return Ok(());
+        }
+        platform::metrics::refused_ahead(self.name);
+        Err(Unavailable::QueueFull)
     }
 
     /// Queues an item and waits until it is written.
@@ -117,4 +152,14 @@ impl<I: Send + Sync + 'static, A: Send + 'static> Queue<I, A> {
             .map_err(|_| Unavailable::QueueFull)?;
         answer.await.unwrap_or(Err(Unavailable::Draining))
     }
+}
+
+/// Only the flusher calls this.
+fn follow(flush_us: &AtomicU64, took: Duration) {
+    let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    let mean = match flush_us.load(Ordering::Relaxed) {
+        0 => took,
+        mean => mean.saturating_mul(3).saturating_add(took) / 4,
+    };
+    flush_us.store(mean, Ordering::Relaxed);
 }

@@ -208,13 +208,14 @@ statement! {
 
 statement! {
     /// What is not done, by kind: how many, and the age of the oldest in seconds. Read by index from its oldest end, so
-    /// that it costs as much as there is to count, at most `max` of each kind.
+    /// that it costs as much as there is to count, at most `max` of each kind. A PENDING order is one whose stock is still
+    /// to be taken.
     Backlog { max: i64, } -> (Text, BigInt, Double) =
     "SELECT kind, count(*), coalesce(extract(epoch FROM clock_timestamp() - min(since)), 0)::float8 FROM ( \
-    (SELECT 'order pending' AS kind, updated_at AS since FROM orders WHERE status = 'PENDING' ORDER BY id LIMIT "
+    (SELECT 'order pending' AS kind, created_at AS since FROM saga WHERE step = 'DECREASE' ORDER BY order_id LIMIT "
     [max: BigInt]
-    ") UNION ALL (SELECT 'message pending', created_at FROM outbox WHERE status = 'PENDING' ORDER BY id LIMIT "
-    [max: BigInt]
+    ") UNION ALL (SELECT 'message pending', created_at FROM outbox WHERE status = 'PENDING' \
+    ORDER BY next_attempt_at LIMIT " [max: BigInt]
     ") UNION ALL (SELECT 'message failed', created_at FROM outbox WHERE status = 'FAILED' ORDER BY id LIMIT "
     [max: BigInt]
     ") UNION ALL (SELECT 'message dead', created_at FROM outbox WHERE status = 'DEAD' ORDER BY id LIMIT "

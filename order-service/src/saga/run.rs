@@ -49,6 +49,15 @@ impl Runner {
         )
     }
 
+    /// Finds room for the conclusion of a step that is about to begin, behind those of `under_way` others. What became of a
+    /// step is written whenever it is known: only before it has begun can it be refused.
+    ///
+    /// # Errors
+    /// As [`Queue::expect_room`].
+    pub fn expect_room(&self, under_way: usize, wait_max: Duration) -> Result<(), Unavailable> {
+        self.conclusions.expect_room(under_way, wait_max)
+    }
+
     /// Asks until there is an answer or the next try would begin after `deadline`, and writes down what became of it.
     ///
     /// # Errors

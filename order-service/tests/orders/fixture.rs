@@ -305,6 +305,13 @@ impl World {
         Ok(client.query_one(query, &[]).await?.try_get(0)?)
     }
 
+    /// Statements on the order database.
+    pub(crate) async fn execute(&self, statements: &str) -> TestResult {
+        let (client, connection) = tokio_postgres::connect(&self.setup.orders_url, NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client.batch_execute(statements).await?)
+    }
+
     /// Where the books are.
     pub(crate) fn stores(&self) -> Stores {
         Stores {

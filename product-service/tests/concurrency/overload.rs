@@ -83,7 +83,7 @@ async fn at_ten_times_what_fits_transactions_stay_full_what_they_decide_is_heard
         flood
             .answers
             .keys()
-            .all(|answer| ["200", "503 RETRY_LATER"].contains(&answer.as_str()))
+            .all(|answer| answer == "200" || answer.starts_with("503 RETRY_LATER"))
     );
     assert!(in_time >= all, "nobody waits longer: {in_time} of {all}");
     assert_eq!(told_when, "1", "Retry-After");

@@ -17,7 +17,8 @@ use super::query_rows;
 use crate::wait::wait_for;
 
 const OPEN: &str = "-- audit: what is open
-SELECT (SELECT count(*) FROM orders WHERE product_id = ANY($1) AND status = 'PENDING'),
+SELECT (SELECT count(*) FROM saga s JOIN orders o ON o.id = s.order_id
+        WHERE o.product_id = ANY($1) AND o.status = 'PENDING'),
        (SELECT count(*) FROM saga s JOIN orders o ON o.id = s.order_id WHERE o.product_id = ANY($1)),
        (SELECT count(*) FROM outbox m JOIN orders o ON o.id = m.order_id
         WHERE o.product_id = ANY($1) AND m.status IN ('PENDING', 'FAILED'))";
@@ -39,7 +40,7 @@ const NAMED_MAX: usize = 5;
 /// What is still to be done for some orders.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Open {
-    /// Orders that are PENDING.
+    /// Orders that are PENDING: by their steps while somebody waits, by the orders themselves in an audit.
     pub pending: i64,
     /// Steps of the saga: stock to be taken or given back.
     pub steps: i64,
@@ -184,6 +185,9 @@ pub async fn audit(orders_url: &str, product_url: &str, product_ids: &[i64]) -> 
     let orders = query_rows(orders_url, ORDERS, product_ids)
         .await
         .context("audit: reading the orders")?;
+    let orders = orders.iter().map(parse_order).collect::<Result<Vec<_>>>()?;
+    let pending = orders.iter().filter(|order| order.status == OrderStatus::Pending);
+    let pending = i64::try_from(pending.count())?;
     let taken = query_rows(product_url, TAKEN, product_ids)
         .await
         .context("audit: reading what orders took")?;
@@ -191,8 +195,8 @@ pub async fn audit(orders_url: &str, product_url: &str, product_ids: &[i64]) -> 
         .iter()
         .map(|row| Ok(((row.try_get(0)?, row.try_get(1)?), row.try_get(2)?)));
     Ok(OrderBooks {
-        orders: orders.iter().map(parse_order).collect::<Result<_>>()?,
-        open,
+        orders,
+        open: Open { pending, ..open },
         taken: taken.collect::<Result<_, tokio_postgres::Error>>()?,
     })
 }

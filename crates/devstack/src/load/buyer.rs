@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use super::purchase::{Intent, Purchase, Via};
-use super::question::error_code;
+use super::question::{error_code, reason};
 use crate::http::{Answer, Fault, HttpClient};
 
 const RETRIES: u32 = 3;
@@ -148,6 +148,9 @@ fn describe(answer: &Answer) -> String {
     if answer.status.is_success() {
         status.to_owned()
     } else {
-        format!("{status} {}", error_code(answer))
+        match reason(answer) {
+            Some(reason) => format!("{status} {} ({reason})", error_code(answer)),
+            None => format!("{status} {}", error_code(answer)),
+        }
     }
 }

@@ -167,3 +167,20 @@ pub(super) fn error_code(answer: &Answer) -> String {
         Err(_) => String::from("(no error code)"),
     }
 }
+
+/// Which of the reasons of its error code it is, where a 5xx says so.
+pub(super) fn reason(answer: &Answer) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Problem {
+        details: Details,
+    }
+    #[derive(Deserialize)]
+    struct Details {
+        reason: String,
+    }
+    if !answer.status.is_server_error() {
+        return None;
+    }
+    let problem: Problem = serde_json::from_slice(&answer.body).ok()?;
+    Some(problem.details.reason)
+}

@@ -169,7 +169,12 @@ impl Report {
         let mut parts = vec![Part::Heading(String::from("Over time"))];
         parts.extend([
             self.chart("Memory", "MB resident", memory_mb),
-            self.chart("Open descriptors", "descriptors", descriptors),
+            self.chart("Connections of those it serves", "connections", connections),
+            self.chart(
+                "Open descriptors, besides those connections",
+                "descriptors",
+                descriptors,
+            ),
             self.chart("Threads", "threads", threads),
         ]);
         let stores = &self.samples.stores;
@@ -352,6 +357,10 @@ fn memory_mb(sample: &Sample) -> f64 {
 
 fn descriptors(sample: &Sample) -> f64 {
     precise(sample.descriptors)
+}
+
+fn connections(sample: &Sample) -> f64 {
+    precise(sample.connections)
 }
 
 fn threads(sample: &Sample) -> f64 {

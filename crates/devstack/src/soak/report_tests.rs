@@ -5,6 +5,7 @@ fn report(leak_bytes: u64, leaked_descriptors: u64, samples: u32) -> Report {
     let sample = |n: u32| Sample {
         at_s: f64::from(n) * 10.0,
         rss_bytes: 60_000_000 + leak_bytes * u64::from(n),
+        connections: 0,
         descriptors: 50 + leaked_descriptors * u64::from(n),
         threads: 12,
     };

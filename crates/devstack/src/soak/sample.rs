@@ -25,8 +25,10 @@ pub struct Sample {
     pub at_s: f64,
     /// Resident memory, bytes.
     pub rss_bytes: u64,
-    /// Open descriptors.
+    /// Open descriptors, besides the connections of those it serves: how many of those there are is their matter.
     pub descriptors: u64,
+    /// Connections of those it serves.
+    pub connections: u64,
     /// Threads.
     pub threads: u64,
 }
@@ -105,7 +107,9 @@ impl Samples {
         for (name, server) in watched {
             let pid = server.pid();
             // Gone: it is being restarted.
-            let Some(sample) = sample(pid, at_s) else { continue };
+            let Some(sample) = sample(pid, server.port(), at_s) else {
+                continue;
+            };
             let life = self
                 .lives
                 .iter_mut()
@@ -138,19 +142,36 @@ impl Samples {
     }
 }
 
-/// From `/proc` (Linux); `None` when there is no such process.
-fn sample(pid: u32, at_s: f64) -> Option<Sample> {
+/// From `/proc` (Linux); `None` when there is no such process. `port`: where it listens.
+fn sample(pid: u32, port: u16, at_s: f64) -> Option<Sample> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let field = |name: &str| -> Option<u64> {
         let value = status.lines().find_map(|line| line.strip_prefix(name))?;
         value.split_whitespace().next()?.parse().ok()
     };
+    let connections = established(&std::fs::read_to_string("/proc/net/tcp").ok()?, port);
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64;
     Some(Sample {
         at_s,
         rss_bytes: field("VmRSS:")? * 1024,
-        descriptors: std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64,
+        // Connections come and go between the two looks.
+        descriptors: descriptors.saturating_sub(connections),
+        connections,
         threads: field("Threads:")?,
     })
+}
+
+/// How many connections to `port` are established, by `/proc/net/tcp`. One that the other side has closed is none: who
+/// keeps it open leaks it.
+fn established(table: &str, port: u16) -> u64 {
+    const ESTABLISHED: &str = "01";
+    let local_port = format!(":{port:04X}");
+    let of_port = table.lines().skip(1).filter(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (local, state) = (fields.next(), fields.nth(1));
+        local.is_some_and(|local| local.ends_with(&local_port)) && state == Some(ESTABLISHED)
+    });
+    of_port.count() as u64
 }
 
 #[cfg(test)]
@@ -159,13 +180,32 @@ mod tests {
 
     #[test]
     fn a_process_is_seen_with_all_it_has_and_nothing_is_seen_of_one_that_is_gone() {
-        let ours = sample(std::process::id(), 1.5).unwrap();
+        let ours = sample(std::process::id(), 1, 1.5).unwrap();
         let file = std::fs::File::open("/proc/self/status").unwrap();
-        let with_one_more = sample(std::process::id(), 2.0).unwrap();
+        let with_one_more = sample(std::process::id(), 1, 2.0).unwrap();
         drop(file);
         assert!(ours.rss_bytes > 1 << 20 && ours.threads >= 1, "{ours:?}");
         // Tests beside this one open and close theirs.
         assert!(with_one_more.descriptors >= 4, "{with_one_more:?}");
-        assert_eq!(sample(u32::MAX, 0.0), None);
+        assert_eq!(sample(u32::MAX, 1, 0.0), None);
+    }
+
+    #[test]
+    fn a_connection_counts_for_who_was_called_until_the_caller_has_closed_it() {
+        let count = |port| established(&std::fs::read_to_string("/proc/net/tcp").unwrap(), port);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert_eq!(count(port), 0);
+        let caller = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (called, from) = listener.accept().unwrap();
+        assert_eq!((count(port), count(from.port())), (1, 1));
+        drop(caller);
+        // The kernel hears of it on its own time.
+        let closed = (0..1_000).any(|_| {
+            std::thread::sleep(Duration::from_millis(1));
+            count(port) == 0
+        });
+        assert!(closed);
+        drop(called);
     }
 }

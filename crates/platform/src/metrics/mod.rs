@@ -15,6 +15,7 @@ pub(crate) use http::begin;
 pub use http::{Route, document, route};
 pub(crate) use pools::pool;
 pub use pools::{PoolState, PoolWaits, pool_state};
+pub use queues::refused_ahead;
 pub(crate) use queues::{QueueMarks, queue};
 pub(crate) use shed::{Shed, connections, shed};
 

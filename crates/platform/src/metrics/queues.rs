@@ -25,6 +25,11 @@ pub(crate) struct QueueMarks {
     pub(crate) refused: Counter,
 }
 
+/// What would have come into this queue later was refused before it was begun, because the queue is behind.
+pub fn refused_ahead(name: &'static str) {
+    counter!(REFUSED, "queue" => name).increment(1);
+}
+
 /// Watches a queue. `waiting` says how many items wait, and nothing once the queue is gone.
 pub(crate) fn queue(
     name: &'static str,
