@@ -11,6 +11,7 @@ use super::flat::{Bound, Finding};
 use super::lanes::{CANCEL_RATIO, LANES, Lane, Sold};
 use super::roll::Restart;
 use super::sample::{Life, Sample, Samples};
+use super::stage::REDIS;
 use crate::balancer::Failures;
 use crate::load::Verdict;
 use crate::report::{Line, Lines, Page, Part, Table, number};
@@ -19,6 +20,9 @@ const MB: f64 = 1_048_576.0;
 /// Of the buyers so many in a thousand may hear a 5xx (told to come again by a machine that is busy with others), or be
 /// turned away. Without an answer is nobody.
 const ERRORS_MOST: f64 = 0.001;
+/// What Redis may use for each request id that it remembers: 65 to 77 bytes were measured per sold unit
+/// (`benches/README.md`), and its tables double now and then.
+const BYTES_PER_ID: f64 = 100.0;
 
 /// See the module.
 pub struct Report {
@@ -87,6 +91,7 @@ impl Report {
     }
 
     /// Memory, descriptors and threads of every life that was long enough, of each process at least one; and the stores.
+    /// Redis' memory by its own account: it grows with what is sold.
     fn growth(&self) -> Vec<Finding> {
         type Figure = (&'static str, &'static str, Bound, fn(&Sample) -> f64);
         const FIGURES: [Figure; 3] = [
@@ -97,6 +102,9 @@ impl Report {
         let mut findings = Vec::new();
         for (figure, unit, bound, value) in FIGURES {
             for name in self.names() {
+                if (name, figure) == (REDIS, "memory") {
+                    continue;
+                }
                 let judged = self.lives_of(name).filter_map(|life| {
                     let values: Vec<f64> = life.samples.iter().map(value).collect();
                     let what = format!("{name} (pid {}): {figure}", life.pid);
@@ -110,14 +118,23 @@ impl Report {
             }
         }
         let stores = &self.samples.stores;
-        let redis_mb: Vec<f64> = stores.redis_bytes.iter().map(|(_, bytes)| bytes / MB).collect();
+        let redis = stores.redis_bytes.iter().zip(&stores.remembered);
+        let redis_mb: Vec<f64> = redis
+            .map(|((_, bytes), (_, ids))| (bytes - ids * BYTES_PER_ID) / MB)
+            .collect();
         let connections: Vec<f64> = stores.connections.iter().map(|(_, count)| *count).collect();
+        let redis_besides = format!("Redis: used memory besides {BYTES_PER_ID} B for each id it remembers");
         for (what, unit, bound, values) in [
-            ("Redis: used memory", "MB", Bound::MEMORY_MB, redis_mb),
-            ("Postgres: connections", "", Bound::DESCRIPTORS, connections),
+            (redis_besides, "MB", Bound::MEMORY_MB, redis_mb),
+            (
+                String::from("Postgres: connections"),
+                "",
+                Bound::DESCRIPTORS,
+                connections,
+            ),
         ] {
-            let finding = bound.judge_series(what.to_owned(), unit, &values);
-            findings.push(finding.unwrap_or_else(|| unmeasured(what.to_owned())));
+            let finding = bound.judge_series(what.clone(), unit, &values);
+            findings.push(finding.unwrap_or_else(|| unmeasured(what)));
         }
         findings
     }
@@ -179,13 +196,23 @@ impl Report {
         ]);
         let stores = &self.samples.stores;
         let redis_mb = stores.redis_bytes.iter().map(|(at, bytes)| (*at, bytes / MB));
+        let for_ids_mb = stores
+            .remembered
+            .iter()
+            .map(|(at, ids)| (*at, ids * BYTES_PER_ID / MB));
         parts.push(lines(
             "Memory used by Redis, by its own account",
             "MB",
-            vec![Line {
-                name: String::from("Redis"),
-                points: redis_mb.collect(),
-            }],
+            vec![
+                Line {
+                    name: String::from("used"),
+                    points: redis_mb.collect(),
+                },
+                Line {
+                    name: format!("{BYTES_PER_ID} B for each id it remembers"),
+                    points: for_ids_mb.collect(),
+                },
+            ],
         ));
         parts.push(lines(
             "Connections to Postgres",

@@ -23,6 +23,7 @@ fn report(leak_bytes: u64, leaked_descriptors: u64, samples: u32) -> Report {
             }],
             stores: crate::soak::sample::Stores {
                 redis_bytes: store.clone(),
+                remembered: store.clone(),
                 connections: store,
             },
         },
@@ -55,6 +56,22 @@ fn what_grows_fails_and_so_does_what_was_not_measured() {
     let unmeasured = crossed(&report(0, 0, 5));
     assert_eq!(unmeasured.len(), 5, "{unmeasured:?}");
     assert!(report(0, 1, 180).to_string().contains("CROSSED"));
+}
+
+#[test]
+fn redis_may_grow_with_what_is_sold_and_no_more() {
+    let growing = |bytes_per_id: f64| {
+        let mut report = report(0, 0, 180);
+        let stores = &mut report.samples.stores;
+        let ids = |n: u32| f64::from(n) * 5_000.0;
+        stores.remembered = (0..180).map(|n| (f64::from(n), ids(n))).collect();
+        stores.redis_bytes = (0..180)
+            .map(|n| (f64::from(n), 2e6 + ids(n) * bytes_per_id))
+            .collect();
+        crossed(&report)
+    };
+    assert_eq!(growing(77.0), [""; 0]);
+    assert_eq!(growing(130.0).len(), 1);
 }
 
 #[test]

@@ -18,6 +18,9 @@ use crate::servers::Server;
 const CONNECTIONS: &str = "-- soak: connections\n\
     SELECT count(*) - 1 FROM pg_stat_activity WHERE backend_type = 'client backend'";
 
+/// The gate's memory of the request ids that got stock, a set for each product (`lua/gate.lua`). A soak has few products.
+const SOLD_SETS: &str = "stock:*:sold";
+
 /// What one process has, at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Sample {
@@ -49,6 +52,8 @@ pub struct Life {
 pub struct Stores {
     /// `used_memory` of Redis, bytes.
     pub redis_bytes: Vec<(f64, f64)>,
+    /// Request ids that got stock and that Redis remembers for as long as their product is sold.
+    pub remembered: Vec<(f64, f64)>,
     /// Connections to Postgres.
     pub connections: Vec<(f64, f64)>,
 }
@@ -134,8 +139,15 @@ impl Samples {
         let info: String = redis::cmd("INFO").arg("memory").query_async(&mut redis).await?;
         let used = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
         let used = used.context("Redis does not say what memory it uses")?;
-        self.stores.redis_bytes.push((at_s, used.trim().parse()?));
+        let sold_sets: Vec<String> = redis::cmd("KEYS").arg(SOLD_SETS).query_async(&mut redis).await?;
+        let mut sizes = redis::pipe();
+        for set in &sold_sets {
+            sizes.scard(set);
+        }
+        let sizes: Vec<f64> = sizes.query_async(&mut redis).await?;
         let connections: i64 = postgres.query_one(CONNECTIONS, &[]).await?.try_get(0)?;
+        self.stores.redis_bytes.push((at_s, used.trim().parse()?));
+        self.stores.remembered.push((at_s, sizes.iter().sum()));
         #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^53 connections")]
         self.stores.connections.push((at_s, connections as f64));
         Ok(())

@@ -16,6 +16,9 @@ use crate::service::{Service, ServiceOptions};
 /// machine that is busy. Everything else is as shipped.
 const SHUTDOWN_DELAY_MS: &str = "1000";
 
+/// The gate's Redis among what is watched.
+pub const REDIS: &str = "Redis";
+
 /// See the module. Dropping it ends everything.
 pub struct Stage {
     /// Instances of product-service.
@@ -143,7 +146,7 @@ impl Stage {
         };
         let mut watched = named(&self.products);
         watched.extend(named(&self.orders));
-        watched.push((String::from("Redis"), Server::clone(&self.servers.redis)));
+        watched.push((REDIS.to_owned(), Server::clone(&self.servers.redis)));
         watched
     }
 
