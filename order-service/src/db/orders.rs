@@ -13,6 +13,7 @@ use super::DbError;
 use super::schema::{orders, saga};
 use super::words::Stored;
 use crate::domain::order::Order;
+use crate::saga::Step;
 
 /// An order as its row has it, without the client's key.
 #[derive(Queryable, Selectable)]
@@ -140,6 +141,11 @@ fn filtered(listing: &Listing) -> orders::BoxedQuery<'_, Pg> {
     }
     if let Some(status) = listing.status {
         rows = rows.filter(orders::status.eq(status.word()));
+    }
+    // No index contains the status; those whose outcome is open have a step, and these are few.
+    if listing.status == Some(OrderStatus::Pending) {
+        let open = saga::table.filter(saga::step.eq(Step::Decrease.word()));
+        rows = rows.filter(orders::id.eq_any(open.select(saga::order_id)));
     }
     rows
 }

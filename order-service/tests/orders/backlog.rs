@@ -60,8 +60,14 @@ async fn what_is_not_done_is_counted_and_how_old_it_is() -> TestResult {
             .until_scraped(series, |value| value > 0.1 && value < 60.0)
             .await?;
     }
+    let pending = async || {
+        let page = world.get("/v1/orders?status=PENDING").await?;
+        anyhow::Ok(page.body["totalElements"].clone())
+    };
+    assert_eq!(pending().await?, 3);
     // Past their deadline they are asked for over HTTP.
     world.until_scraped(counts[0], |value| value == 0.0).await?;
+    assert_eq!(pending().await?, 0);
     assert_eq!(world.scraped(ages[0]).await, Ok(0.0));
     assert_eq!(world.scraped(counts[1]).await, Ok(3.0));
     world.settled(product).await
