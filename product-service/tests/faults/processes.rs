@@ -7,7 +7,7 @@ use devstack::proxy::Fault;
 use devstack::wait_for;
 
 use crate::client::Told;
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Snapshot};
 use crate::points::{HeldUp, Order, Point, units_sold};
 use crate::shop::{HOLD_TTL, Opening, Shop};
 use crate::trial::{Plan, trial};
@@ -32,17 +32,23 @@ async fn one_of_two_killed_and_started_again() {
     )
     .of_a_process();
     let kill = async |product| {
-        // With holds of its own at that moment, which nobody will settle.
-        wait_for("holds left behind", Duration::from_secs(20), || async {
+        // With holds of its own at that moment, which nobody will settle. The gate does not say whose a hold is, and the
+        // other one always has some: these were its own if they are found.
+        wait_for("holds left behind", Duration::from_secs(30), || async {
+            let before = Snapshot::of(&shop).await;
             shop.services[0].kill().unwrap();
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            let gate = shop.stack.audit(&[product]).await.unwrap().remove(0).gate;
-            let holds = gate.map_or(0, |gate| gate.holds);
-            if holds > 0 {
-                return Ok(holds);
+            let found = wait_for("finds", HOLD_TTL + RECONCILED, || async {
+                let seen = before.since(&shop).await;
+                let is_found = put_right_by_the_other(&seen);
+                is_found.then_some(()).ok_or_else(|| "it left none".to_owned())
+            });
+            match found.await {
+                Ok(()) => Ok(()),
+                Err(none) => {
+                    shop.services[0].restart().await.unwrap();
+                    Err(format!("{none:#}"))
+                }
             }
-            shop.services[0].restart().await.unwrap();
-            Err("it left none".to_owned())
         })
         .await
         .unwrap();
