@@ -21,7 +21,7 @@ const LOADED_BY_ANOTHER: Duration = Duration::from_secs(5);
 async fn in_the_middle_of_a_transaction() {
     let shop = Shop::on_own_postgres().await;
     let aside = shop.product(10).await;
-    let order = Order::of(aside);
+    let mut order = Order::of(aside);
     let plan = Plan::new("Instance: frozen in its transaction", 0, |seen| {
         seen.instances[0].contains_key("decide_failures")
     })
@@ -29,13 +29,24 @@ async fn in_the_middle_of_a_transaction() {
     .freezes(0);
     let mut asked = None;
     let freeze = async |_| {
-        let mut held_up = HeldUp::order(&shop.stack, order, Point::Locking).await;
-        asked = Some(order.send(&shop, 0));
-        let pid = held_up.wait_until_there().await;
-        shop.services[0].signal(Signal::STOP).unwrap();
-        let mut session = held_up.let_go().await;
-        let idle = format!("pid = {pid} AND state = 'idle in transaction'");
-        wait_for_session(&mut session, &idle).await;
+        let (mut session, idle) = loop {
+            let mut held_up = HeldUp::order(&shop.stack, order, Point::Locking).await;
+            let asking = order.send(&shop, 0);
+            let pid = held_up.wait_until_there().await;
+            shop.services[0].signal(Signal::STOP).unwrap();
+            let mut session = held_up.let_go().await;
+            let stopped = format!("pid = {pid} AND state <> 'active'");
+            wait_for_session(&mut session, &stopped).await;
+            let idle = format!("pid = {pid} AND state = 'idle in transaction'");
+            if find_session(&mut session, &idle).await.is_some() {
+                asked = Some(asking);
+                break (session, idle);
+            }
+            // On a busy machine it may have waited for its row as long as it may before it was stopped: another order.
+            shop.services[0].signal(Signal::CONT).unwrap();
+            assert_eq!(asking.await.unwrap(), Told::Later);
+            order = Order::of(aside);
+        };
         assert_eq!(order.ask(&shop, 1).await, Told::Later, "its row is locked");
         let frozen = Instant::now();
         while find_session(&mut session, &idle).await.is_some() {
