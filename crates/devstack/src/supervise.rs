@@ -18,6 +18,8 @@ use rustix::process::{Pid, Signal};
 
 const SCRIPT: &str = include_str!("supervise.sh");
 const LOG_LINES: usize = 20;
+/// Far more than it takes: a thread that waits for its disk stops when it has been served.
+const STOPPED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What to start, and how it has to be ended.
 pub(crate) struct Program {
@@ -114,7 +116,8 @@ impl Supervised {
 
     /// Sends a signal. An error if it has ended already.
     ///
-    /// STOP, CONT and KILL reach its direct children too: a Postgres is frozen or dead only with its backends.
+    /// STOP, CONT and KILL reach its direct children too: a Postgres is frozen or dead only with its backends. After a STOP
+    /// nothing of it runs any more: on a busy machine a thread goes on for a while, so that is waited for, blocking.
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         if let Some(code) = self.exit_code() {
             bail!("{} has ended already (exit status {code})", self.name);
@@ -126,9 +129,20 @@ impl Supervised {
             Vec::new()
         };
         send_signal(self.pid, signal).with_context(|| format!("cannot signal {}", self.name))?;
-        for child in children {
+        for child in &children {
             // A child may have ended by itself in the meantime.
-            let _ = send_signal(child, signal);
+            let _ = send_signal(*child, signal);
+        }
+        if signal == Signal::STOP {
+            let deadline = Instant::now() + STOPPED_WITHIN;
+            for pid in std::iter::once(self.pid).chain(children) {
+                while !stands_still(pid) {
+                    if Instant::now() > deadline {
+                        bail!("{} does not stand still", self.name);
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
         }
         Ok(())
     }
@@ -292,13 +306,30 @@ fn children_of(pid: u32) -> Vec<u32> {
         .filter_map(Result::ok)
         .filter_map(|entry| {
             let child = entry.file_name().to_str()?.parse().ok()?;
-            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
-            // `pid (name) state parent ...`, and the name may contain anything.
-            let (_, after_name) = stat.rsplit_once(')')?;
-            let parent: u32 = after_name.split_ascii_whitespace().nth(1)?.parse().ok()?;
+            let (_, parent) = state_and_parent(&entry.path())?;
             (parent == pid).then_some(child)
         })
         .collect()
+}
+
+/// Whether no thread of a process runs, because all are stopped, or gone; true where the system has no `/proc`.
+fn stands_still(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return true;
+    };
+    threads
+        .filter_map(Result::ok)
+        .filter_map(|thread| state_and_parent(&thread.path()))
+        .all(|(state, _)| ["T", "Z", "X"].contains(&state.as_str()))
+}
+
+/// State and parent of the process or thread that has this folder in `/proc`.
+fn state_and_parent(folder: &Path) -> Option<(String, u32)> {
+    let stat = std::fs::read_to_string(folder.join("stat")).ok()?;
+    // `pid (name) state parent ...`, and the name may contain anything.
+    let (_, after_name) = stat.rsplit_once(')')?;
+    let mut words = after_name.split_ascii_whitespace();
+    Some((words.next()?.to_owned(), words.next()?.parse().ok()?))
 }
 
 /// The last lines of a log file, indented; says so when there are none.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use devstack::{Service, Signal, wait_for};
+use devstack::Signal;
 use futures_util::future::try_join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -28,7 +28,7 @@ async fn a_thousand_viewers_of_orders_hear_how_they_end_keep_nobody_from_orderin
     ];
     let world = World::with_broker(&settings).await?;
     let product = world.stocked(10_000).await?;
-    freeze(&world.product).await?;
+    world.product.signal(Signal::STOP)?;
     let mut viewers = Vec::new();
     let before = memory_bytes(&world).await?;
     while viewers.len() < VIEWERS {
@@ -69,7 +69,7 @@ async fn a_thousand_viewers_of_orders_hear_how_they_end_keep_nobody_from_orderin
     drop(viewers);
 
     // Who watches when the service is stopped hears the end of it, and watches on at another instance.
-    freeze(&world.product).await?;
+    world.product.signal(Signal::STOP)?;
     let id = world.place_later(product, 1).await?.id();
     let mut viewer = Viewer::of(&world, id).await?;
     viewer.hear(PENDING).await?;
@@ -83,29 +83,6 @@ async fn a_thousand_viewers_of_orders_hear_how_they_end_keep_nobody_from_orderin
     viewer.hear(END).await?;
     assert!(viewer.heard.contains(CONFIRMED), "{}", viewer.heard);
     world.settled(product).await
-}
-
-/// Stops a process, and waits until each of its threads stands still: on a busy machine one runs on for a while.
-async fn freeze(service: &Service) -> TestResult {
-    service.signal(Signal::STOP)?;
-    let threads = format!("/proc/{}/task", service.pid());
-    wait_for("every thread to stand still", PATIENCE, async || {
-        for thread in std::fs::read_dir(&threads)
-            .map_err(|error| error.to_string())?
-            .flatten()
-        {
-            let stat =
-                std::fs::read_to_string(thread.path().join("stat")).map_err(|error| error.to_string())?;
-            if !stat
-                .rsplit_once(") ")
-                .is_some_and(|(_, state)| state.starts_with('T'))
-            {
-                return Err(stat);
-            }
-        }
-        Ok(())
-    })
-    .await
 }
 
 /// Somebody who watches an order, and reads only when told to.

@@ -17,11 +17,11 @@ use super::query_rows;
 use crate::wait::wait_for;
 
 const OPEN: &str = "-- audit: what is open
-SELECT (SELECT count(*) FROM saga s JOIN orders o ON o.id = s.order_id
-        WHERE o.product_id = ANY($1) AND o.status = 'PENDING'),
-       (SELECT count(*) FROM saga s JOIN orders o ON o.id = s.order_id WHERE o.product_id = ANY($1)),
+SELECT count(*) FILTER (WHERE o.status = 'PENDING'),
+       count(*),
        (SELECT count(*) FROM outbox m JOIN orders o ON o.id = m.order_id
-        WHERE o.product_id = ANY($1) AND m.status IN ('PENDING', 'FAILED'))";
+        WHERE o.product_id = ANY($1) AND m.status IN ('PENDING', 'FAILED'))
+FROM saga s JOIN orders o ON o.id = s.order_id WHERE o.product_id = ANY($1)";
 
 const ORDERS: &str = "-- audit: orders
 SELECT id, product_id, quantity, status, fail_reason, idempotency_key,

@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use contracts::order::{OrderStatus, OrderView};
 use http::StatusCode;
-use serde::Deserialize;
 
 use super::purchase::{Intent, Purchase, Via};
-use super::question::{error_code, reason};
+use super::question::Refusal;
 use crate::http::{Answer, Fault, HttpClient};
 
 const RETRIES: u32 = 3;
@@ -83,7 +82,7 @@ impl Outcome {
                 }
             }
             // The order is FAILED, whatever it may have taken goes back.
-            StatusCode::FAILED_DEPENDENCY => (Ending::Refused, named_order(answer)),
+            StatusCode::FAILED_DEPENDENCY => (Ending::Refused, Refusal::of(answer).order()),
             // An earlier attempt is not done.
             StatusCode::CONFLICT => (Ending::Unknown, None),
             status if status.is_client_error() => (Ending::Refused, None),
@@ -128,29 +127,11 @@ fn ending_of(status: OrderStatus) -> Ending {
     }
 }
 
-/// The order that the details of a refusal name.
-fn named_order(answer: &Answer) -> Option<i64> {
-    #[derive(Deserialize)]
-    struct Problem {
-        details: Details,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Details {
-        order_id: i64,
-    }
-    let problem: Problem = serde_json::from_slice(&answer.body).ok()?;
-    Some(problem.details.order_id)
-}
-
 fn describe(answer: &Answer) -> String {
     let status = answer.status.as_str();
     if answer.status.is_success() {
         status.to_owned()
     } else {
-        match reason(answer) {
-            Some(reason) => format!("{status} {} ({reason})", error_code(answer)),
-            None => format!("{status} {}", error_code(answer)),
-        }
+        format!("{status} {}", Refusal::of(answer).code_and_reason())
     }
 }

@@ -3,6 +3,7 @@
 use contracts::stock::{AdjustReason, AdjustStock, DecreaseByOrder, IncreaseByOrder, IncreaseReason};
 use http::{Method, StatusCode};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::http::{Answer, Fault, HttpClient};
 
@@ -135,10 +136,11 @@ impl Told {
                 Err(_) => Self::Failed(String::from("200 (unreadable)")),
             };
         }
+        let code = Refusal::of(answer).error;
         if answer.status.is_client_error() {
-            Self::Refused(error_code(answer))
+            Self::Refused(code)
         } else {
-            Self::Failed(format!("{} {}", answer.status.as_str(), error_code(answer)))
+            Self::Failed(format!("{} {code}", answer.status.as_str()))
         }
     }
 
@@ -155,32 +157,33 @@ impl Told {
     }
 }
 
-/// The error code in the body of an answer that is no success.
-pub(super) fn error_code(answer: &Answer) -> String {
-    #[derive(Deserialize)]
-    struct Problem<'a> {
-        #[serde(borrow)]
-        error: &'a str,
-    }
-    match serde_json::from_slice::<Problem<'_>>(&answer.body) {
-        Ok(problem) => problem.error.to_owned(),
-        Err(_) => String::from("(no error code)"),
-    }
+/// What the body of an answer that is no success says.
+#[derive(Deserialize)]
+pub(super) struct Refusal {
+    error: String,
+    #[serde(default)]
+    details: Value,
 }
 
-/// Which of the reasons of its error code it is, where a 5xx says so.
-pub(super) fn reason(answer: &Answer) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Problem {
-        details: Details,
+impl Refusal {
+    /// Reads it; one without a code where it cannot be read.
+    pub(super) fn of(answer: &Answer) -> Self {
+        serde_json::from_slice(&answer.body).unwrap_or_else(|_| Self {
+            error: String::from("(no error code)"),
+            details: Value::Null,
+        })
     }
-    #[derive(Deserialize)]
-    struct Details {
-        reason: String,
+
+    /// Its error code, with what its details name as the reason.
+    pub(super) fn code_and_reason(&self) -> String {
+        match self.details["reason"].as_str() {
+            Some(reason) => format!("{} ({reason})", self.error),
+            None => self.error.clone(),
+        }
     }
-    if !answer.status.is_server_error() {
-        return None;
+
+    /// The order that its details name.
+    pub(super) fn order(&self) -> Option<i64> {
+        self.details["orderId"].as_i64()
     }
-    let problem: Problem = serde_json::from_slice(&answer.body).ok()?;
-    Some(problem.details.reason)
 }

@@ -94,7 +94,8 @@ impl Server {
         self.inner.lock().as_ref().map_or(Some(0), Supervised::exit_code)
     }
 
-    /// Sends a signal; STOP, CONT and KILL reach its child processes too. An error if it does not run.
+    /// Sends a signal; STOP, CONT and KILL reach its child processes too, and after a STOP nothing of it runs any more
+    /// (milliseconds). An error if it does not run.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.inner.with_process(|process| process.signal(signal))
     }
