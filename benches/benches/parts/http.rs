@@ -5,17 +5,14 @@ use std::hint::black_box;
 
 use actix_web::body::to_bytes;
 use actix_web::test::{TestRequest, call_service, init_service};
-use actix_web::{App, HttpResponse, middleware, web};
-use contracts::error::ErrorCode;
-use contracts::stock::{DecreaseByOrder, StockAnswer};
+use actix_web::{App, middleware};
+use contracts::stock::DecreaseByOrder;
 use criterion::{Criterion, Throughput};
-use platform::http::{Problem, edge};
-use serde_json::json;
+use platform::http::edge;
 use tokio::runtime::Builder;
 
+use crate::answers::{BODY, SOLD, SOLD_OUT, routes};
 use crate::group;
-
-const BODY: &[u8] = br#"{"orderId":1234567890123,"quantity":1,"buyerId":"buyer-1234567890123"}"#;
 
 pub(crate) fn parse(criterion: &mut Criterion) {
     let mut group = group(criterion, "JSON");
@@ -32,14 +29,11 @@ pub(crate) fn render(criterion: &mut Criterion) {
         .build()
         .expect("a runtime");
     let service = runtime.block_on(init_service(
-        App::new()
-            .wrap(middleware::from_fn(edge))
-            .route("/sold", web::get().to(sold))
-            .route("/refused", web::get().to(refused)),
+        App::new().wrap(middleware::from_fn(edge)).configure(routes),
     ));
     let mut group = group(criterion, "answer");
     group.throughput(Throughput::Elements(1));
-    for (name, path, status) in [("sold", "/sold", 200), ("sold out", "/refused", 400)] {
+    for (name, path, status) in [("sold", SOLD, 200), ("sold out", SOLD_OUT, 400)] {
         group.bench_function(name, |bencher| {
             bencher.to_async(&runtime).iter(|| async {
                 let answer = call_service(&service, TestRequest::get().uri(path).to_request()).await;
@@ -49,17 +43,4 @@ pub(crate) fn render(criterion: &mut Criterion) {
         });
     }
     group.finish();
-}
-
-async fn sold() -> HttpResponse {
-    HttpResponse::Ok().json(StockAnswer {
-        success: true,
-        remaining_stock: 99,
-        message: "OK".to_owned(),
-    })
-}
-
-async fn refused() -> Result<HttpResponse, Problem> {
-    let details = json!({ "productId": 42, "remainingStock": 0 });
-    Err(Problem::new(ErrorCode::InsufficientStock).details(details))
 }

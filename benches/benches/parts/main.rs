@@ -5,6 +5,7 @@
 
 #![expect(clippy::expect_used, reason = "a bench that cannot set itself up has failed")]
 
+mod answers;
 mod batching;
 mod decide;
 mod gate;
