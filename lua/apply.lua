@@ -17,18 +17,15 @@ local keep = not gate and lease_holder() ~= nil
 if not gate and not keep then return 'ignored' end
 
 -- 1. Collect what the facts and the releases touch.
-local facts, fields, enter, leave = {}, {}, {}, {}
+local versions, quantities, buyers, fields, enter, leave = {}, {}, {}, {}, {}, {}
 for i = 1, fact_count do
   local at = 4 * i - 2
-  local fact = {
-    version = tonumber(ARGV[at]), quantity = tonumber(ARGV[at + 1]), id = ARGV[at + 2], buyer = ARGV[at + 3],
-  }
-  facts[i] = fact
-  fields[2 * i - 1] = 'm:' .. ARGV[at]
-  fields[2 * i] = 'h:' .. fact.id
-  if fact.id ~= '' then
-    local ids = fact.quantity < 0 and enter or leave
-    ids[#ids + 1] = fact.id
+  local id = ARGV[at + 2]
+  versions[i], quantities[i], buyers[i] = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), ARGV[at + 3]
+  fields[2 * i - 1], fields[2 * i] = 'm:' .. ARGV[at], 'h:' .. id
+  if id ~= '' then
+    local ids = quantities[i] < 0 and enter or leave
+    ids[#ids + 1] = id
   end
 end
 for i = 4 * fact_count + 2, #ARGV do
@@ -43,9 +40,8 @@ if #leave > 0 then grown = grown - redis.call('SREM', KEYS[3], unpack(leave)) en
 
 if keep then
   for i = 1, fact_count do
-    local fact = facts[i]
-    local kept = integer(fact.quantity)
-    if fact.buyer ~= '' then kept = kept .. ':' .. fact.buyer end
+    local kept = integer(quantities[i])
+    if buyers[i] ~= '' then kept = kept .. ':' .. buyers[i] end
     redis.call('HSET', KEYS[2], fields[2 * i - 1], kept)
   end
   return 'kept'
@@ -54,12 +50,12 @@ end
 -- 3. Holds end and give their units back; new versions count.
 local known = redis.call('HMGET', KEYS[2], unpack(fields))
 local delta, ended, seen, pending = 0, {}, {}, {}
-local bought, buyers = {}, {} -- what changes for whom, where the product has a limit
+local bought, changed_buyers = {}, {} -- what changes for whom, where the product has a limit
 local function buys(buyer, units)
-  if not gate.limit or buyer == '' then return end
+  if buyer == '' then return end
   if not bought[buyer] then
     bought[buyer] = 0
-    buyers[#buyers + 1] = buyer
+    changed_buyers[#changed_buyers + 1] = buyer
   end
   bought[buyer] = bought[buyer] + units
 end
@@ -67,26 +63,26 @@ local function end_hold(index)
   local field = fields[index]
   if known[index] and not seen[field] then
     seen[field] = true
-    local quantity, _, buyer = parse_hold(known[index])
+    local quantity = held_units(known[index])
     delta = delta + quantity
-    buys(buyer, -quantity)
+    if gate.limit then buys(held_by(known[index]), -quantity) end
     ended[#ended + 1] = field
   end
 end
 for i = 1, fact_count do
-  local fact = facts[i]
   end_hold(2 * i)
-  if fact.version > gate.v and not known[2 * i - 1] and not pending[fact.version] then
-    pending[fact.version] = fact.quantity
-    delta = delta + fact.quantity
-    buys(fact.buyer, -fact.quantity)
+  local version = versions[i]
+  if version > gate.v and not known[2 * i - 1] and not pending[version] then
+    pending[version] = quantities[i]
+    delta = delta + quantities[i]
+    if gate.limit then buys(buyers[i], -quantities[i]) end
   end
 end
 for index = 2 * fact_count + 1, #fields do
   end_hold(index)
 end
 
-local owned = owned_by(buyers)
+local owned = owned_by(changed_buyers)
 if not owned then return 'ignored' end
 
 -- 4. `v` moves up over the gapless run: facts of this call, and facts that came out of order before.

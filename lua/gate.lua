@@ -9,9 +9,11 @@
 --   KEYS[4]  stock:{id}:buyers  hash: buyer -> units he owns or has on hold, plus the empty field that keeps it in
 --                             being. Only for a product with a purchase limit.
 
-local time = redis.call('TIME')
--- Redis' own clock: no deadline depends on the clock of an application.
-local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+-- Redis' own clock, the same throughout a script: no deadline depends on the clock of an application.
+local function now_ms()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
 
 -- Numbers leave Lua through this: tostring() would turn large ones into 1e+14.
 local function integer(number)
@@ -24,13 +26,13 @@ local function lease_holder()
   local lease = redis.call('HGET', KEYS[2], 't')
   if not lease then return nil end
   local token, deadline = string.match(lease, '^(.*):(%d+)$')
-  if token and tonumber(deadline) > now_ms then return token end
+  if token and tonumber(deadline) > now_ms() then return token end
   return nil
 end
 
 -- Takes or renews the lease. What a load that dies leaves behind ends by itself, long after its lease.
 local function take_lease(token, lease_ms)
-  redis.call('HSET', KEYS[2], 't', token .. ':' .. integer(now_ms + lease_ms))
+  redis.call('HSET', KEYS[2], 't', token .. ':' .. integer(now_ms() + lease_ms))
   for i = 2, #KEYS do redis.call('PEXPIRE', KEYS[i], lease_ms * 100) end
 end
 
@@ -78,10 +80,16 @@ local function owned_by(buyers)
   return owned
 end
 
--- A hold is "<units>:<deadline ms>", with ":<buyer>" behind it where the product has a limit.
-local function parse_hold(hold)
-  local quantity, deadline, buyer = string.match(hold, '^(%d+):(%d+):?(.*)$')
-  return tonumber(quantity), tonumber(deadline), buyer
+-- A hold is "<units>:<deadline ms>", with ":<buyer>" behind it where the product has a limit. Three functions, and no more
+-- of it is read than is asked for: nearly all of a sale's holds are read for their units alone.
+local function held_units(hold)
+  return tonumber(string.match(hold, '^%d+'))
+end
+local function held_until_ms(hold)
+  return tonumber(string.match(hold, '^%d+:(%d+)'))
+end
+local function held_by(hold)
+  return string.match(hold, '^%d+:%d+:(.*)$') or ''
 end
 
 -- A fact that waits is its signed units, with ":<buyer>" behind them where it names one.

@@ -49,6 +49,6 @@ end
 redis.call('SADD', KEYS[3], '')
 redis.call('HSET', KEYS[2], 'v', integer(v), 'k', redis.call('SCARD', KEYS[3]), 'r', ARGV[4], 'about', ABOUT)
 redis.call('SET', KEYS[1], integer(counter))
-local expires_at = integer(now_ms + ARGV[5])
+local expires_at = integer(now_ms() + ARGV[5])
 for i = 1, #KEYS do redis.call('PEXPIREAT', KEYS[i], expires_at) end
 return 'loaded'

@@ -10,16 +10,15 @@
 local gate = loaded()
 if not gate then return {} end
 
-local named_max = tonumber(ARGV[1])
+local now, named_max = now_ms(), tonumber(ARGV[1])
 local holds, held, facts, sum, overdue, versions = 0, 0, 0, 0, {}, {}
 local fields = redis.call('HGETALL', KEYS[2])
 for i = 1, #fields, 2 do
   local kind, rest = string.sub(fields[i], 1, 2), string.sub(fields[i], 3)
   if kind == 'h:' then
-    local quantity, deadline = parse_hold(fields[i + 1])
     holds = holds + 1
-    held = held + quantity
-    if deadline <= now_ms and #overdue < named_max then overdue[#overdue + 1] = rest end
+    held = held + held_units(fields[i + 1])
+    if held_until_ms(fields[i + 1]) <= now and #overdue < named_max then overdue[#overdue + 1] = rest end
   elseif kind == 'm:' then
     facts = facts + 1
     sum = sum + parse_fact(fields[i + 1])

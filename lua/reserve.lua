@@ -48,8 +48,9 @@ if count == 0 then return reply end
 -- 3. Each in its turn.
 local holds = redis.call('HMGET', KEYS[2], unpack(fields))
 local sold = redis.call('SMISMEMBER', KEYS[3], unpack(ids))
-local not_open = (gate.starts and now_ms < gate.starts) or (gate.ends and now_ms >= gate.ends)
-local deadline = ':' .. integer(now_ms + ARGV[1])
+local now = now_ms()
+local not_open = (gate.starts and now < gate.starts) or (gate.ends and now >= gate.ends)
+local deadline = ':' .. integer(now + ARGV[1])
 local counter, held_here, new_holds, bought = gate.counter, {}, {}, {}
 
 -- Why a request that the gate has not met before gets nothing; nil: it may have its units.
