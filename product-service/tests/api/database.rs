@@ -56,21 +56,21 @@ async fn a_ledger_row_follows_from_the_one_before() -> TestResult {
         ("3, 'OUT', 1, 8, 'MANUAL', NULL", "does not follow"),
         ("3, 'IN', 1, 7, 'MANUAL', NULL", "does not follow"),
         ("2, 'OUT', 3, 7, 'MANUAL', NULL", "stock_ledger_version"),
-        ("0, 'IN', 3, 3, 'MANUAL', NULL", "stock_version_check"),
-        ("3, 'OUT', 8, -1, 'MANUAL', NULL", "balance_after_check"),
+        ("0, 'IN', 3, 3, 'MANUAL', NULL", "movement_version_check"),
+        ("3, 'OUT', 8, -1, 'MANUAL', NULL", "stock_units_check"),
         (
             "3, 'IN', 999999999994, 1000000000001, 'MANUAL', NULL",
-            "balance_after_check",
+            "stock_units_check",
         ),
-        ("3, 'OUT', 0, 7, 'MANUAL', NULL", "quantity_check"),
-        ("3, 'OUT', -1, 8, 'MANUAL', NULL", "quantity_check"),
+        ("3, 'OUT', 0, 7, 'MANUAL', NULL", "moved_units_check"),
+        ("3, 'OUT', -1, 8, 'MANUAL', NULL", "moved_units_check"),
         ("3, 'AWAY', 1, 6, 'MANUAL', NULL", "direction_check"),
-        ("3, 'OUT', 1, 6, 'THEFT', NULL", "stock_ledger_reason"),
-        ("3, 'IN', 1, 8, 'ORDER_DECREMENT', 5", "stock_ledger_reason"),
-        ("3, 'OUT', 1, 6, 'ORDER_DECREMENT', NULL", "stock_ledger_reason"),
-        ("3, 'OUT', 1, 6, 'ORDER_INCREMENT', 5", "stock_ledger_reason"),
-        ("3, 'IN', 1, 8, 'INITIAL', NULL", "stock_ledger_reason"),
-        ("3, 'OUT', 1, 6, 'MANUAL', 5", "stock_ledger_reason"),
+        ("3, 'OUT', 1, 6, 'THEFT', NULL", "movement_reason_check"),
+        ("3, 'IN', 1, 8, 'ORDER_DECREMENT', 5", "does not fit"),
+        ("3, 'OUT', 1, 6, 'ORDER_DECREMENT', NULL", "does not fit"),
+        ("3, 'OUT', 1, 6, 'ORDER_INCREMENT', 5", "does not fit"),
+        ("3, 'IN', 1, 8, 'INITIAL', NULL", "does not fit"),
+        ("3, 'OUT', 1, 6, 'MANUAL', 5", "does not fit"),
         ("3, 'OUT', 1, 6, 'ORDER_DECREMENT', 0", "order_id_check"),
     ] {
         let refusal = refusal(&mut connection, &insert(product, &[row])).await?;
@@ -89,6 +89,10 @@ async fn a_ledger_row_follows_from_the_one_before() -> TestResult {
         (
             product + 1_000_000,
             ["2, 'IN', 1, 1, 'MANUAL', NULL", "3, 'IN', 1, 2, 'MANUAL', NULL"],
+        ),
+        (
+            product + 1_000_000,
+            ["1, 'IN', 3, 4, 'INITIAL', NULL", "2, 'IN', 1, 5, 'MANUAL', NULL"],
         ),
     ] {
         let refusal = refusal(&mut connection, &insert(product, &rows)).await?;
