@@ -95,3 +95,19 @@ async fn every_table_column_and_index_says_what_it_is_for() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn keys_are_compared_byte_by_byte_whatever_the_language_of_the_database() {
+    let mut connection = migrated().await;
+    connection
+        .batch_execute(
+            "DO $$ DECLARE found text; BEGIN
+                SELECT string_agg(attname || ' ' || collname, ', ' ORDER BY attname) INTO found
+                FROM pg_attribute JOIN pg_collation ON attcollation = pg_collation.oid
+                WHERE attrelid = 'orders'::regclass AND attname IN ('buyer_id', 'idempotency_key');
+                ASSERT found = 'buyer_id C, idempotency_key C', found;
+             END $$;",
+        )
+        .await
+        .unwrap();
+}

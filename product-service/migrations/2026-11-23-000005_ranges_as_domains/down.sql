@@ -1,3 +1,11 @@
+ALTER TABLE tombstones
+    ALTER void_id TYPE text, ADD CONSTRAINT tombstones_void_id_check CHECK (char_length(void_id) BETWEEN 1 AND 128),
+    ALTER voided_id TYPE text, ADD CONSTRAINT tombstones_voided_id_check CHECK (char_length(voided_id) BETWEEN 1 AND 128),
+    ALTER order_id TYPE bigint, ADD CONSTRAINT tombstones_order_id_check CHECK (order_id >= 1),
+    ALTER quantity TYPE bigint, ADD CONSTRAINT tombstones_quantity_check CHECK (quantity > 0),
+    ALTER reason TYPE text, ADD CONSTRAINT tombstones_reason_check CHECK (reason IN ('ORDER_CANCELLED', 'ORDER_FAILED')),
+    ALTER stock_after TYPE bigint, ADD CONSTRAINT tombstones_stock_after_check CHECK (stock_after >= 0);
+
 ALTER TABLE products
     ALTER name TYPE text, ADD CONSTRAINT products_name_check CHECK (char_length(name) BETWEEN 1 AND 200),
     ALTER price TYPE bigint, ADD CONSTRAINT products_price_check CHECK (price BETWEEN 0 AND 1000000000000000),
@@ -59,4 +67,4 @@ BEGIN
 END $$;
 
 DROP DOMAIN product_name, price, stock_units, moved_units, stock_version, movement_version, product_status, stock_strategy,
-    purchase_limit, change_count, direction, movement_reason, order_id, buyer_id, request_id, note;
+    purchase_limit, change_count, direction, movement_reason, order_id, buyer_id, request_id, void_reason, note;

@@ -171,9 +171,12 @@ async fn a_decrease_is_given_back_once_and_whole() -> TestResult {
         (format!("'X-{order}', 'Y-{order}', 2, 'ORDER_FAILED', 1"), "check"),
         (
             format!("'X-{order}', 'Y-{order}', 0, 'ORDER_FAILED', 0"),
-            "quantity_check",
+            "moved_units_check",
         ),
-        (format!("'X-{order}', 'Y-{order}', 2, 'BORED', 0"), "reason_check"),
+        (
+            format!("'X-{order}', 'Y-{order}', 2, 'BORED', 0"),
+            "void_reason_check",
+        ),
         (format!("'X-{order}', 'X-{order}', 2, 'ORDER_FAILED', 0"), "check"),
     ] {
         let statement = format!(
@@ -188,15 +191,32 @@ async fn a_decrease_is_given_back_once_and_whole() -> TestResult {
 }
 
 #[derive(QueryableByName)]
-struct Uncommented {
+struct Found {
     #[diesel(sql_type = Nullable<Text>)]
     names: Option<String>,
 }
 
 #[tokio::test]
+async fn ids_are_compared_byte_by_byte_whatever_the_language_of_the_database() -> TestResult {
+    let (_, _, mut connection) = sold().await?;
+    let found: Found = diesel::sql_query(
+        "SELECT string_agg(relname || '.' || attname || ' ' || collname, ', ' ORDER BY relname, attname) AS names
+         FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid JOIN pg_collation ON attcollation = pg_collation.oid
+         WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+           AND attname IN ('request_id', 'void_id', 'voided_id', 'buyer_id')",
+    )
+    .get_result(&mut connection)
+    .await?;
+    let all =
+        "stock_ledger.buyer_id C, stock_ledger.request_id C, tombstones.void_id C, tombstones.voided_id C";
+    assert_eq!(found.names.as_deref(), Some(all));
+    Ok(())
+}
+
+#[tokio::test]
 async fn every_table_and_every_column_that_needs_it_has_a_comment() -> TestResult {
     let (_, _, mut connection) = sold().await?;
-    let found: Uncommented = diesel::sql_query(
+    let found: Found = diesel::sql_query(
         "SELECT string_agg(name, ', ') AS names FROM (
             SELECT relname::text AS name, obj_description(oid) AS comment, relnamespace FROM pg_class WHERE relkind = 'r'
             UNION ALL
