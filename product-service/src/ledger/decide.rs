@@ -17,7 +17,7 @@ use platform::transaction::Transaction;
 
 use super::LedgerError;
 use super::schema::{products, stock_ledger, tombstones};
-use super::sql::WriteMovements;
+use super::sql::{UnitsOf, WriteMovements};
 use super::words::{Stored, word};
 use crate::domain::books::{Books, Decision, LedgerRow, ProductRow, Tombstone};
 use crate::domain::request::{BuyerId, ProductId, RequestId, StockRequest};
@@ -327,27 +327,16 @@ async fn owned(
     if limited.is_empty() {
         return Ok(owned);
     }
-    let ids: Vec<ProductId> = limited.iter().map(|(product, _)| *product).collect();
-    let buyers: Vec<&str> = limited.iter().map(|(_, buyer)| buyer.as_str()).collect();
-    let rows = stock_ledger::table
-        .filter(stock_ledger::product_id.eq_any(ids))
-        .filter(stock_ledger::buyer_id.eq_any(buyers))
-        .select((
-            stock_ledger::product_id,
-            stock_ledger::buyer_id.assume_not_null(),
-            stock_ledger::direction,
-            stock_ledger::quantity,
-        ));
-    for (product, buyer, direction, quantity) in named("decide: what buyers own", rows)
-        .load::<(i64, String, String, i64)>(&mut c)
+    let asked = UnitsOf {
+        products: limited.iter().map(|(product, _)| *product).collect(),
+        buyers: limited.iter().map(|(_, buyer)| buyer.as_str()).collect(),
+    };
+    for (product, buyer, units) in named("decide: what buyers own", asked)
+        .load::<(i64, String, i64)>(&mut c)
         .await?
     {
         let buyer = BuyerId::new(&buyer).map_err(|bad| LedgerError::Stored(bad.0))?;
-        *owned.entry((product, buyer)).or_insert(0) += if Direction::stored(&direction)? == Direction::Out {
-            quantity
-        } else {
-            -quantity
-        };
+        owned.insert((product, buyer), units);
     }
     Ok(owned)
 }

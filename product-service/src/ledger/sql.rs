@@ -198,6 +198,38 @@ impl QueryFragment<Pg> for SoldIds {
     }
 }
 
+/// What buyers own of one product each: the net of their orders. Summed up per buyer, in a subquery of its own: a plan that was
+/// made while the table was empty would otherwise read all of the product's rows for them.
+pub(super) struct UnitsOf<'a> {
+    pub(super) products: Vec<i64>,
+    pub(super) buyers: Vec<&'a str>,
+}
+
+impl QueryId for UnitsOf<'_> {
+    type QueryId = UnitsOf<'static>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl Query for UnitsOf<'_> {
+    type SqlType = (BigInt, Text, BigInt);
+}
+
+impl QueryFragment<Pg> for UnitsOf<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("SELECT asked.product, asked.buyer, l.units FROM unnest(");
+        out.push_bind_param::<Array<BigInt>, _>(&self.products)?;
+        out.push_sql(", ");
+        out.push_bind_param::<Array<Text>, _>(&self.buyers)?;
+        out.push_sql(
+            ") AS asked (product, buyer) CROSS JOIN LATERAL ( \
+             SELECT sum(CASE direction WHEN 'IN' THEN -quantity ELSE quantity END)::bigint AS units \
+             FROM stock_ledger WHERE product_id = asked.product AND buyer_id = asked.buyer) l \
+             WHERE l.units IS NOT NULL",
+        );
+        Ok(())
+    }
+}
+
 /// What buyers own of products, as of one ledger version each: a chunk of the buyers behind one each.
 pub(super) struct OwnedUnits<'a> {
     pub(super) products: Vec<i64>,

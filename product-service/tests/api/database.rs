@@ -8,6 +8,7 @@ use diesel::sql_types::{BigInt, Nullable, Text};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 
 use futures_util::future::join_all;
+use serde_json::{Value, json};
 
 use crate::fixture::{DB_ONLY, Shop, TestResult, new_order};
 
@@ -239,43 +240,57 @@ struct Reads {
     #[diesel(sql_type = BigInt)]
     inserted: i64,
     #[diesel(sql_type = BigInt)]
-    read_in_passing: i64,
+    read: i64,
 }
 
 /// Enough for a plan that reads everything to show, in batches like those of a sale.
 const SALES: i64 = 3000;
 
-/// Statements are prepared once per connection. On a fresh database that is while the tables are empty, when reading all
-/// of them looks cheapest: a sale must not go on doing so while they grow.
-#[tokio::test]
-async fn a_sale_on_a_fresh_database_finds_rows_by_key_and_never_reads_the_whole_ledger() -> TestResult {
+/// Sells [`SALES`] units of a product with these fields on a fresh database, each to a buyer of his own, and looks at what was read
+/// by the server's own count: `read`, a number beside `stock_ledger` in `pg_stat_user_tables`.
+async fn read_by_a_sale(fields: &Value, read: &str) -> Result<i64> {
     let shop = Shop::alone().await?;
-    let product = shop.product(DB_ONLY, 10_000).await?;
+    let product = shop.product_with(DB_ONLY, 10_000, fields).await?;
     for _ in 0..SALES / 100 {
-        let batch = (0..100).map(|_| shop.take(product, new_order(), 1));
+        let batch = (0..100).map(|_| async {
+            let order = new_order();
+            shop.take_for(product, order, 1, &format!("buyer-{order}")).await
+        });
         for answer in join_all(batch).await {
             answer?.remaining();
         }
     }
     let mut connection = AsyncPgConnection::establish(&shop.stack.database_url).await?;
+    let counted = format!(
+        "SELECT n_tup_ins AS inserted, ({read})::bigint AS read FROM pg_stat_user_tables WHERE relname = 'stock_ledger'"
+    );
     // The server's counters lag behind by a second.
-    let mut rows = 0;
-    while rows <= SALES {
+    let reads = loop {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let reads: Reads = diesel::sql_query(
-            "SELECT n_tup_ins AS inserted, seq_tup_read AS read_in_passing FROM pg_stat_user_tables \
-             WHERE relname = 'stock_ledger'",
-        )
-        .get_result(&mut connection)
-        .await?;
-        rows = reads.inserted;
-        assert!(
-            reads.read_in_passing < SALES,
-            "{} rows read to insert {rows}",
-            reads.read_in_passing
-        );
-    }
+        let reads: Reads = diesel::sql_query(&counted).get_result(&mut connection).await?;
+        if reads.inserted > SALES {
+            break reads;
+        }
+    };
     shop.balanced(product).await?;
+    Ok(reads.read)
+}
+
+/// Statements are prepared once per connection. On a fresh database that is while the tables are empty, when reading all
+/// of them looks cheapest: a sale must not go on doing so while they grow.
+#[tokio::test]
+async fn a_sale_on_a_fresh_database_finds_rows_by_key_and_never_reads_the_whole_ledger() -> TestResult {
+    let read = read_by_a_sale(&json!({}), "seq_tup_read").await?;
+    assert!(read < SALES, "{read} rows read to insert {SALES}");
+    Ok(())
+}
+
+/// The same for what buyers own.
+#[tokio::test]
+async fn a_sale_with_a_purchase_limit_reads_its_buyers_rows_and_no_others() -> TestResult {
+    let read = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'stock_ledger_buyer'";
+    let read = read_by_a_sale(&json!({ "purchaseLimit": 1 }), read).await?;
+    assert!(read < SALES, "{read} rows read to insert {SALES}");
     Ok(())
 }
 
