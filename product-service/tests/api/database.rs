@@ -246,9 +246,9 @@ struct Reads {
 /// Enough for a plan that reads everything to show, in batches like those of a sale.
 const SALES: i64 = 3000;
 
-/// Sells [`SALES`] units of a product with these fields on a fresh database, each to a buyer of his own, and looks at what was read
-/// by the server's own count: `read`, a number beside `stock_ledger` in `pg_stat_user_tables`.
-async fn read_by_a_sale(fields: &Value, read: &str) -> Result<i64> {
+/// Sells [`SALES`] units of a product with these fields on a fresh database, each to a buyer of his own, and returns how many rows of
+/// the ledger were read for it, by whatever way, as the server counts them.
+async fn read_by_a_sale(fields: &Value) -> Result<i64> {
     let shop = Shop::alone().await?;
     let product = shop.product_with(DB_ONLY, 10_000, fields).await?;
     for _ in 0..SALES / 100 {
@@ -261,13 +261,12 @@ async fn read_by_a_sale(fields: &Value, read: &str) -> Result<i64> {
         }
     }
     let mut connection = AsyncPgConnection::establish(&shop.stack.database_url).await?;
-    let counted = format!(
-        "SELECT n_tup_ins AS inserted, ({read})::bigint AS read FROM pg_stat_user_tables WHERE relname = 'stock_ledger'"
-    );
+    let counted = "SELECT n_tup_ins AS inserted, (seq_tup_read + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes i \
+                   WHERE i.relid = t.relid))::bigint AS read FROM pg_stat_user_tables t WHERE relname = 'stock_ledger'";
     // The server's counters lag behind by a second.
     let reads = loop {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let reads: Reads = diesel::sql_query(&counted).get_result(&mut connection).await?;
+        let reads: Reads = diesel::sql_query(counted).get_result(&mut connection).await?;
         if reads.inserted > SALES {
             break reads;
         }
@@ -280,7 +279,7 @@ async fn read_by_a_sale(fields: &Value, read: &str) -> Result<i64> {
 /// of them looks cheapest: a sale must not go on doing so while they grow.
 #[tokio::test]
 async fn a_sale_on_a_fresh_database_finds_rows_by_key_and_never_reads_the_whole_ledger() -> TestResult {
-    let read = read_by_a_sale(&json!({}), "seq_tup_read").await?;
+    let read = read_by_a_sale(&json!({})).await?;
     assert!(read < SALES, "{read} rows read to insert {SALES}");
     Ok(())
 }
@@ -288,8 +287,7 @@ async fn a_sale_on_a_fresh_database_finds_rows_by_key_and_never_reads_the_whole_
 /// The same for what buyers own.
 #[tokio::test]
 async fn a_sale_with_a_purchase_limit_reads_its_buyers_rows_and_no_others() -> TestResult {
-    let read = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'stock_ledger_buyer'";
-    let read = read_by_a_sale(&json!({ "purchaseLimit": 1 }), read).await?;
+    let read = read_by_a_sale(&json!({ "purchaseLimit": 1 })).await?;
     assert!(read < SALES, "{read} rows read to insert {SALES}");
     Ok(())
 }
