@@ -9,7 +9,7 @@
 --   KEYS[4]  stock:{id}:buyers  hash: buyer -> units he owns or has on hold, plus the empty field that keeps it in
 --                             being. Only for a product with a purchase limit.
 
--- Redis' own clock, the same throughout a script: no deadline depends on the clock of an application.
+-- Redis' own clock: no deadline depends on the clock of an application. Asked only where it is needed.
 local function now_ms()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
