@@ -347,7 +347,7 @@ impl Tour {
 
     /// An order that stays PENDING, which no step is about.
     async fn of_states(&self) -> Result<()> {
-        let insert = "INSERT INTO orders (product_id, quantity, flow, idempotency_key) VALUES ($1, 1, 'SYNC', 'key-3') \
+        let insert = "INSERT INTO orders (product_id, quantity, flow, idempotency_key) VALUES ($1::bigint, 1, 'SYNC', 'key-3') \
             RETURNING id";
         let row = self.orders.query_one(insert, &[&self.hot]).await?;
         let id: i64 = row.get(0);
