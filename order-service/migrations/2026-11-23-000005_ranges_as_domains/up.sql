@@ -1,6 +1,6 @@
 -- What one value may be is a domain instead of a CHECK. Postgres reads each CHECK of a table from its stored text again for every
--- statement that writes to the table, all of them even where one column changes; for one order that was a third of its
--- work. The rules of a domain are kept ready, and only those of the columns that are written are looked at.
+-- statement that writes to the table, all of them even where one column changes. The rules of a domain are kept ready, and only
+-- those of the columns that are written are looked at.
 -- Keys are compared byte by byte, whatever language the database is in: its rules take longer, and change with the system.
 CREATE DOMAIN order_id AS bigint CONSTRAINT order_id_check CHECK (VALUE >= 1);
 CREATE DOMAIN product_id AS bigint CONSTRAINT product_id_check CHECK (VALUE >= 1);
